@@ -1,0 +1,18 @@
+//! What user space tells the probes.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Value 0 of the map CONFIG; user space may change it while the probes run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Config {
+    /// Not 0: write assignments and releases to the TRAFFIC ring.
+    pub traffic: u32,
+    /// Not 0: write calls refused for other reasons.
+    pub refused: u32,
+    /// Not 0: the start-up scan is complete, so a socket without an entry is younger than the
+    /// probes.
+    pub snapshot_done: u32,
+    /// Tgid of portwatch itself: its own sockets are left alone.
+    pub own_tgid: u32,
+}

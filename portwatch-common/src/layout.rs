@@ -1,0 +1,27 @@
+//! The layout, asserted when either side is compiled: a change here is a change of the wire.
+
+use crate::{
+    AssignRecord, Config, ExitRecord, FailureRecord, HolderRecord, Owner, PortKey, RecordHeader,
+    ReleaseRecord, SnapshotRecord, Sock, Task,
+};
+
+macro_rules! size {
+    ($($type:ty = $bytes:expr),* $(,)?) => {
+        $(const _: () = assert!(size_of::<$type>() == $bytes && align_of::<$type>() <= 8);)*
+    };
+}
+
+size! {
+    RecordHeader = 24,
+    Task = 48,
+    Sock = 88,
+    Owner = 72,
+    PortKey = 8,
+    Config = 16,
+    FailureRecord = 232,
+    HolderRecord = 200,
+    AssignRecord = 176,
+    ReleaseRecord = 248,
+    ExitRecord = 72,
+    SnapshotRecord = 176,
+}

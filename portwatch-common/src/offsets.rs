@@ -1,0 +1,162 @@
+//! Every kernel fact that differs between kernels and that the probes need: member offsets, bit
+//! positions, sizes, enum values. User space resolves them from the running kernel's BTF and hands
+//! them to the object as one read-only global; nothing is compiled in.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What one field of [`Offsets`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Byte offset of a member; the path may pass through nested and unnamed members.
+    Member(&'static str, &'static str),
+    /// A bitfield member: byte offset, shift and width packed by [`pack_bits`].
+    Bits(&'static str, &'static str),
+    /// 1 if the member is a pointer, 0 if it is embedded.
+    IsPointer(&'static str, &'static str),
+    /// Size of a type in bytes.
+    Size(&'static str),
+    /// Size of a member in bytes.
+    MemberSize(&'static str, &'static str),
+    /// Value of an enumerator.
+    Enum(&'static str),
+}
+
+/// What a kernel lacks reads as this.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Packs the position of a bitfield into one word: byte offset (16 bits), shift (8), width (8).
+#[must_use]
+pub const fn pack_bits(byte: u32, shift: u32, width: u32) -> u32 {
+    byte | shift << 16 | width << 24
+}
+
+/// One line of the table: the field's name, what it stands for, and whether a kernel may lack it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name of the field of [`Offsets`].
+    pub field: &'static str,
+    /// What to look up.
+    pub want: Want,
+    /// A kernel may lack it: then the field is [`ABSENT`]. Everything else missing is an error.
+    pub optional: bool,
+}
+
+macro_rules! offsets {
+    (@optional) => { false };
+    (@optional optional) => { true };
+    ($($field:ident = $want:expr $(, $optional:ident)?;)*) => {
+        /// The table as the probes read it. The fields' meaning is [`Offsets::TABLE`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[expect(missing_docs, reason = "`TABLE` names the struct and member of each field")]
+        pub struct Offsets { $(pub $field: u32,)* }
+
+        impl Offsets {
+            /// One entry a field, in the order of the fields.
+            pub const TABLE: &[Entry] = &[$(Entry {
+                field: stringify!($field),
+                want: $want,
+                optional: offsets!(@optional $($optional)?),
+            },)*];
+
+            /// Nothing resolved yet.
+            pub const ZERO: Self = Self { $($field: 0,)* };
+        }
+    };
+}
+
+use Want::{Bits, Enum, IsPointer, Member, MemberSize, Size};
+
+offsets! {
+    task_tgid = Member("task_struct", "tgid");
+    task_pid = Member("task_struct", "pid");
+    task_files = Member("task_struct", "files");
+    task_group_leader = Member("task_struct", "group_leader");
+    task_real_parent = Member("task_struct", "real_parent");
+    task_start_boottime = Member("task_struct", "start_boottime");
+    task_comm = Member("task_struct", "comm");
+    task_signal = Member("task_struct", "signal");
+    task_cred = Member("task_struct", "cred");
+    task_cgroups = Member("task_struct", "cgroups");
+    signal_live = Member("signal_struct", "live");
+    cred_euid = Member("cred", "euid");
+    css_set_dfl_cgrp = Member("css_set", "dfl_cgrp");
+    cgroup_kn = Member("cgroup", "kn");
+    kernfs_node_id = Member("kernfs_node", "id");
+
+    files_fdt = Member("files_struct", "fdt");
+    fdt_fd = Member("fdtable", "fd");
+    fdt_max_fds = Member("fdtable", "max_fds");
+    file_private_data = Member("file", "private_data");
+    socket_sk = Member("socket", "sk");
+    socket_file = Member("socket", "file");
+    socket_alloc_socket = Member("socket_alloc", "socket");
+    socket_alloc_inode = Member("socket_alloc", "vfs_inode");
+    inode_ino = Member("inode", "i_ino");
+
+    skc_net = Member("sock_common", "skc_net.net");
+    skc_family = Member("sock_common", "skc_family");
+    skc_state = Member("sock_common", "skc_state");
+    skc_reuse = Bits("sock_common", "skc_reuse");
+    skc_reuseport = Bits("sock_common", "skc_reuseport");
+    skc_ipv6only = Bits("sock_common", "skc_ipv6only");
+    skc_net_refcnt = Bits("sock_common", "skc_net_refcnt");
+    skc_bound_dev_if = Member("sock_common", "skc_bound_dev_if");
+    skc_bind_node = Member("sock_common", "skc_bind_node");
+    skc_node = Member("sock_common", "skc_node");
+    skc_prot = Member("sock_common", "skc_prot");
+    skc_rcv_saddr = Member("sock_common", "skc_rcv_saddr");
+    skc_daddr = Member("sock_common", "skc_daddr");
+    skc_num = Member("sock_common", "skc_num");
+    skc_dport = Member("sock_common", "skc_dport");
+    skc_v6_rcv_saddr = Member("sock_common", "skc_v6_rcv_saddr");
+    skc_v6_daddr = Member("sock_common", "skc_v6_daddr");
+    skc_cookie = Member("sock_common", "skc_cookie");
+    sk_protocol = Member("sock", "sk_protocol");
+    sk_socket = Member("sock", "sk_socket");
+    sk_uid = Member("sock", "sk_uid");
+    sk_userlocks = Bits("sock", "sk_userlocks");
+    sk_reuseport_cb = Member("sock", "sk_reuseport_cb");
+    tw_connect_bind = Bits("inet_timewait_sock", "tw_connect_bind"), optional;
+    inet_flags = Member("inet_sock", "inet_flags"), optional;
+    inet_flag_freebind = Enum("INET_FLAGS_FREEBIND"), optional;
+    inet_flag_transparent = Enum("INET_FLAGS_TRANSPARENT"), optional;
+    inet_flag_no_port = Enum("INET_FLAGS_BIND_ADDRESS_NO_PORT"), optional;
+    inet_freebind = Bits("inet_sock", "freebind"), optional;
+    inet_transparent = Bits("inet_sock", "transparent"), optional;
+    inet_no_port = Bits("inet_sock", "bind_address_no_port"), optional;
+    inet_local_port_range = Member("inet_sock", "local_port_range"), optional;
+
+    net_inum = Member("net", "ns.inum");
+    net_cookie = Member("net", "net_cookie");
+    net_hash_mix = Member("net", "hash_mix");
+    net_hashinfo = Member("net", "ipv4.tcp_death_row.hashinfo"), optional;
+    net_tcp_death_row = Member("net", "ipv4.tcp_death_row");
+    net_tcp_death_row_is_pointer = IsPointer("net", "ipv4.tcp_death_row");
+    death_row_hashinfo = Member("inet_timewait_death_row", "hashinfo");
+    net_port_range = Member("net", "ipv4.ip_local_ports.range");
+    net_port_range_size = MemberSize("net", "ipv4.ip_local_ports.range");
+    net_reserved_ports = Member("net", "ipv4.sysctl_local_reserved_ports");
+    net_udp_table = Member("net", "ipv4.udp_table"), optional;
+
+    hashinfo_bhash = Member("inet_hashinfo", "bhash");
+    hashinfo_bhash_size = Member("inet_hashinfo", "bhash_size");
+    bhash_bucket_size = Size("inet_bind_hashbucket");
+    bhash_bucket_chain = Member("inet_bind_hashbucket", "chain");
+    tb_net = Member("inet_bind_bucket", "ib_net.net");
+    tb_l3mdev = Member("inet_bind_bucket", "l3mdev");
+    tb_port = Member("inet_bind_bucket", "port");
+    tb_fastreuse = Member("inet_bind_bucket", "fastreuse");
+    tb_fastreuseport = Member("inet_bind_bucket", "fastreuseport");
+    tb_node = Member("inet_bind_bucket", "node");
+    tb_owners = Member("inet_bind_bucket", "owners"), optional;
+    tb_bhash2 = Member("inet_bind_bucket", "bhash2"), optional;
+    tb2_bhash_node = Member("inet_bind2_bucket", "bhash_node"), optional;
+    tb2_owners = Member("inet_bind2_bucket", "owners"), optional;
+
+    proto_udp_table = Member("proto", "h.udp_table");
+    udp_table_hash = Member("udp_table", "hash");
+    udp_table_mask = Member("udp_table", "mask");
+    udp_hslot_size = Size("udp_hslot");
+    udp_hslot_head = Member("udp_hslot", "head");
+}

@@ -1,0 +1,2 @@
+//! portwatch
+fn main() {}
