@@ -1,0 +1,1 @@
+//! Events in, verdicts out: no bytes, no /proc, no clock, no I/O.

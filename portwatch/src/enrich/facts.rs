@@ -1,0 +1,76 @@
+//! What the pipeline asks of the machine it runs on, behind one trait: the live source answers from
+//! /proc and the kernel, a replay from the capture.
+
+use crate::decode::event::{Comm, Ktime, NetnsId, Tgid};
+
+/// A process as /proc tells it. A field that could not be read in time is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// The process.
+    pub tgid: Tgid,
+    /// Start of its leader, from /proc/PID/stat, in clock ticks precision.
+    pub start: Ktime,
+    /// Name of the leader now.
+    pub comm: Comm,
+    /// Parent.
+    pub ppid: Option<Tgid>,
+    /// Effective uid.
+    pub uid: Option<u32>,
+    /// Target of /proc/PID/exe.
+    pub exe: Option<Vec<u8>>,
+    /// Arguments, cut at 4 KiB in all.
+    pub cmdline: Option<Vec<Vec<u8>>>,
+    /// `cmdline` was cut.
+    pub cmdline_truncated: bool,
+    /// cgroup v2 path (v1: the path in the `name=systemd` or first hierarchy).
+    pub cgroup: Option<String>,
+    /// systemd unit of that path; `Some(None)` = in none.
+    pub systemd_unit: Option<Option<String>>,
+    /// Container id of that path; `Some(None)` = in none.
+    pub container: Option<Option<String>>,
+}
+
+/// A process that has a socket's descriptor now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketUser {
+    /// The process.
+    pub tgid: Tgid,
+    /// Start of its leader.
+    pub start: Ktime,
+    /// Name of its leader.
+    pub comm: Comm,
+}
+
+/// Reserved ports and range of one network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetnsFacts {
+    /// `ip_local_reserved_ports` as the kernel prints it, e.g. `8080,9148-9150`; empty = none.
+    pub reserved: Option<String>,
+    /// A process whose namespace it is, for `nsenter`; `None` for the caller's own namespace.
+    pub reach: Option<NetnsReach>,
+}
+
+/// How the user's shell reaches a namespace that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetnsReach {
+    /// `nsenter --net=PATH`: a mount such as /run/netns/NAME.
+    Path(String),
+    /// `nsenter --target TGID --net`.
+    Process(Tgid),
+}
+
+/// The questions. No answer blocks, none is guessed: a process that is gone, or whose start time
+/// differs from `start`, is `None`.
+pub trait Facts {
+    /// The process `tgid` that started at `start`.
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
+
+    /// Every process that has the socket with this inode now; `None` if nobody could look.
+    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>>;
+
+    /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
+    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;
+
+    /// Name of a network device in a namespace, if it could be read.
+    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String>;
+}

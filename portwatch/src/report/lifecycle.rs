@@ -1,0 +1,208 @@
+//! The lines around the verdicts: the start, the end of incidents and of the run, losses.
+
+use super::{Call, Cause, Certainty, FreedBy, How, Process, TransportName, Wanted};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How the kernel is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// fexit and fentry.
+    Trampoline,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// Tracepoints, cgroup hooks, sock_ops.
+    Tracepoint,
+}
+
+/// First line: what this run can see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// portwatch's version.
+    pub version: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// How the kernel is watched.
+    pub backend: BackendName,
+    /// Attached hooks.
+    pub hooks: Vec<Hook>,
+    /// Hooks that were refused, and why.
+    pub hooks_refused: Vec<RefusedHook>,
+    /// What this backend cannot see.
+    pub blind_spots: Vec<String>,
+    /// Warnings about this machine: what is lost by them.
+    pub warnings: Vec<String>,
+    /// Ephemeral range and reserved ports of the namespaces known now.
+    pub namespaces: Vec<NetnsRange>,
+    /// How wall time follows from kernel time.
+    pub clock: ClockAnchor,
+    /// Filters in force, as given.
+    pub filters: BTreeMap<String, String>,
+    /// Sizes of rings and maps.
+    pub sizes: Sizes,
+    /// Sockets that the start-up scan found.
+    pub snapshot_sockets: u64,
+}
+
+/// An attached hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Kind of the program: `tracepoint`, `tp_btf`, `cgroup`, `sock_ops`, `iter`.
+    pub kind: String,
+    /// Where it is attached.
+    pub target: String,
+}
+
+/// A hook that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedHook {
+    /// Kind of the program.
+    pub kind: String,
+    /// Where it was to be attached.
+    pub target: String,
+    /// The kernel's reason.
+    pub reason: String,
+    /// What is lost without it.
+    pub lost: String,
+}
+
+/// Range and reserved ports of one namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetnsRange {
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Lowest port the kernel picks.
+    pub low: u16,
+    /// Highest.
+    pub high: u16,
+    /// `ip_local_reserved_ports`; empty = none.
+    pub reserved: String,
+}
+
+/// Wall time = `realtime_ns` + (kernel time - `boottime_ns`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockAnchor {
+    /// CLOCK_BOOTTIME at the anchor.
+    pub boottime_ns: u64,
+    /// CLOCK_REALTIME at the same moment, nanoseconds since 1970.
+    pub realtime_ns: i64,
+}
+
+/// Sizes of what can overflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sizes {
+    /// FAILURES ring, bytes.
+    pub failures_ring: u32,
+    /// TRAFFIC ring, bytes.
+    pub traffic_ring: u32,
+    /// Entries of OWNERS.
+    pub owners: u32,
+    /// Entries of PAST: closed connections that are remembered.
+    pub past: u32,
+    /// Entries of LISTENERS.
+    pub listeners: u32,
+    /// Entries of WATCHED.
+    pub watched: u32,
+}
+
+/// The end of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolved {
+    /// Id of the incident.
+    pub incident: String,
+    /// Failed attempts in all.
+    pub attempts: u64,
+    /// From the first failure to what ended it.
+    pub after_ms: u64,
+    /// How it ended.
+    pub how: How,
+    /// The cause of the last attempt.
+    pub cause: Cause,
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// Who wanted it.
+    pub requester: Process,
+    /// With `other-port`: the port taken instead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<u16>,
+    /// What freed the port.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub freed_by: Option<FreedBy>,
+    /// How sure `freed_by` is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub freed_certainty: Option<Certainty>,
+    /// The story in one sentence.
+    pub message: String,
+}
+
+/// A call that failed for another reason than a taken port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// The call.
+    pub call: Call,
+    /// The errno's name.
+    pub error: String,
+    /// The errno.
+    pub errno: u32,
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// Who wanted it.
+    pub requester: Process,
+    /// In one sentence.
+    pub message: String,
+}
+
+/// Events were dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// Since the last such line.
+    pub since_last: Vec<LostCount>,
+    /// Since the start, all kinds together.
+    pub total: u64,
+}
+
+/// One kind of loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LostCount {
+    /// Where: `failures`, `holders`, `refused`, `assign`, `release`, `watched`, `owners`, `output`.
+    pub place: String,
+    /// How many.
+    pub count: u64,
+    /// What that means for the verdicts.
+    pub meaning: String,
+}
+
+/// Last line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Length of the run.
+    pub duration_ms: u64,
+    /// Incidents that passed the filters.
+    pub incidents: u64,
+    /// Lines per type.
+    pub totals: BTreeMap<String, u64>,
+    /// Incidents per cause.
+    pub causes: BTreeMap<Cause, u64>,
+    /// Incidents per transport.
+    pub transports: BTreeMap<TransportName, u64>,
+    /// Losses of the whole run.
+    pub lost: Vec<LostCount>,
+    /// Why the run ended: `interrupted`, `terminated`, `duration`, `max-conflicts`, `command-ended`,
+    /// `end-of-input`, `so-far`.
+    pub reason: String,
+    /// Nothing was lost and the run ended by itself.
+    pub complete: bool,
+}

@@ -1,0 +1,60 @@
+//! The verdicts, in the shape of the JSON contract (schema `portwatch/1`): what `correlate` says
+//! and every sink shows. Fields are added, never renamed, retyped or dropped.
+//!
+//! Not the pipeline's inner types: those are `decode::event`. Two levels of absence, as the
+//! contract says: `None` is left out (not known), `Some(None)` is `null` (known to be none).
+
+mod conflict;
+mod identifiers;
+mod lifecycle;
+mod process;
+mod traffic;
+
+pub use conflict::{Advice, Conflict, Holder, PortRange, Wanted};
+pub use identifiers::{
+    Call, Cause, Certainty, FamilyName, FreedBy, HolderKind, How, OptionName, OriginName,
+    SinceSource, StateName, TransportName,
+};
+pub use lifecycle::{
+    BackendName, ClockAnchor, Hook, Lost, LostCount, NetnsRange, Refused, RefusedHook, Resolved,
+    Sizes, Start, Summary,
+};
+pub use process::{HolderProcess, Process};
+pub use traffic::{Assign, Endpoint, Left, Release};
+
+use crate::decode::event::Ktime;
+use serde::{Deserialize, Serialize};
+
+/// Name of the contract, in every object.
+pub const SCHEMA: &str = "portwatch/1";
+
+/// One thing to tell.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// When it happened.
+    pub at: Ktime,
+    /// What.
+    pub body: Body,
+}
+
+/// The kinds of lines.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Body {
+    /// First line.
+    Start(Box<Start>),
+    /// A failed attempt.
+    Conflict(Box<Conflict>),
+    /// An incident's end.
+    Resolved(Box<Resolved>),
+    /// A bind that failed for another reason than a taken port.
+    Refused(Box<Refused>),
+    /// A socket got a port.
+    Assign(Box<Assign>),
+    /// A socket let go of its port.
+    Release(Box<Release>),
+    /// Events were dropped.
+    Lost(Lost),
+    /// Last line.
+    Summary(Box<Summary>),
+}

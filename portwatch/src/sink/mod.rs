@@ -1,0 +1,1 @@
+//! Reports on their way out: filter, redact, text, JSON.

@@ -1,0 +1,1 @@
+//! Sockets older than the probes.
