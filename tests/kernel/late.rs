@@ -1,0 +1,162 @@
+//! The same holders, made before the tracer starts: what it may still know, and what it must not
+//! pretend to.
+
+use anyhow::{Result, ensure};
+use portwatch_tests::make;
+use portwatch_tests::puppet::Puppet;
+use portwatch_tests::stage::{PORT, Stage};
+use portwatch_tests::tracer::Tracer;
+
+use crate::causes::{
+    ACCEPTED, BOUND_ONLY, CLOSE_WAIT, DUAL_STACK, EPHEMERAL_BIND, ESTABLISHED, FIN_WAIT, LISTENER,
+    ORPHAN, SERVER_TIME_WAIT, SYN_SENT, TIME_WAIT, UDP_AUTOBOUND, UDP_BOUND, UDP_CONNECTED,
+};
+use crate::play::{self, Case, Verdict, holder_first};
+
+/// The cause is still proven; certainty and origin are what can be known of it.
+fn proven(case: &Case) -> Result<()> {
+    holder_first(
+        case,
+        &Verdict {
+            certainties: &[],
+            origin: None,
+            ..case.right
+        },
+    )
+}
+
+/// The cause may be one of `causes`, or unknown.
+fn at_most(case: &Case, causes: &'static [&'static str], named: bool) -> Result<()> {
+    holder_first(
+        case,
+        &Verdict {
+            causes,
+            certainties: &["exact", "remembered", "inferred", "unknown"],
+            kinds: &[],
+            origin: None,
+            named,
+            ..case.right
+        },
+    )
+}
+
+#[test]
+fn established() -> Result<()> {
+    proven(&ESTABLISHED)
+}
+
+#[test]
+fn syn_sent() -> Result<()> {
+    proven(&SYN_SENT)
+}
+
+#[test]
+fn close_wait() -> Result<()> {
+    proven(&CLOSE_WAIT)
+}
+
+#[test]
+fn fin_wait() -> Result<()> {
+    proven(&FIN_WAIT)
+}
+
+#[test]
+fn listener() -> Result<()> {
+    proven(&LISTENER)
+}
+
+#[test]
+fn dual_stack_listener() -> Result<()> {
+    proven(&DUAL_STACK)
+}
+
+#[test]
+fn bound_not_listening() -> Result<()> {
+    proven(&BOUND_ONLY)
+}
+
+#[test]
+fn udp_bound() -> Result<()> {
+    proven(&UDP_BOUND)
+}
+
+#[test]
+fn udp_connected() -> Result<()> {
+    at_most(&UDP_CONNECTED, &["outbound-connection", "udp-socket"], true)
+}
+
+#[test]
+fn udp_autobound() -> Result<()> {
+    at_most(&UDP_AUTOBOUND, &["outbound-connection", "udp-socket"], true)
+}
+
+#[test]
+fn ephemeral_bind() -> Result<()> {
+    let causes = &["ephemeral-bind", "bound-not-listening", "unknown"];
+    at_most(&EPHEMERAL_BIND, causes, true)
+}
+
+/// Nobody who could be named was ever seen: the state is told, a process is not made up.
+#[test]
+fn time_wait() -> Result<()> {
+    at_most(&TIME_WAIT, &["outbound-time-wait", "unknown"], false)
+}
+
+#[test]
+fn server_time_wait() -> Result<()> {
+    at_most(&SERVER_TIME_WAIT, &["server-time-wait", "unknown"], false)
+}
+
+#[test]
+fn orphan() -> Result<()> {
+    at_most(&ORPHAN, &["orphan"], false)
+}
+
+/// The listener is closed, the accepted child is left, the tracer comes late: the child's missing
+/// SOCK_BINDPORT_LOCK proves no connect().
+#[test]
+fn an_accepted_child_is_never_an_outbound_connection() -> Result<()> {
+    at_most(&ACCEPTED, &["accepted-connection", "unknown"], true)
+}
+
+/// The snapshot asked the cookie, so that TIME_WAIT still has a name.
+#[test]
+fn a_connection_older_than_the_tracer_keeps_its_name_in_time_wait() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut made = make::established(&stage.netns)?;
+    let tracer = Tracer::start(&stage.netns, &[])?;
+    make::close_client_first(&stage.netns, &mut made)?;
+    made.exit_holder()?;
+    let right = Verdict {
+        certainties: &[],
+        origin: None,
+        ..TIME_WAIT.right
+    };
+    play::conflict(&stage, tracer, &mut made, "tcp4", &right)
+}
+
+/// What was held before the tracer came is told as such, never with a time made up.
+#[test]
+fn since_is_absent_for_older_holders() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let _made = make::established(&stage.netns)?;
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    play::refused(&mut binder, "tcp4")?;
+    let event = tracer.wait_conflict(PORT)?;
+    let holder = event
+        .conflict()
+        .and_then(|conflict| conflict.holders.first());
+    ensure!(
+        holder.is_some_and(|holder| holder.since.is_none()
+            && holder.held_at_least_ms.is_some()
+            && holder.since_source.as_deref() == Some("snapshot")),
+        "{:#}",
+        event.raw
+    );
+    tracer.finish()?.check(true)
+}

@@ -1,0 +1,12 @@
+//! Made holders against made binders, on this machine's kernel, with the real tracer.
+
+mod assign;
+mod causes;
+mod cli;
+mod controls;
+mod holders;
+mod incidents;
+mod late;
+mod names;
+mod play;
+mod storm;

@@ -1,0 +1,117 @@
+//! The one scene of these tests: somebody has port 60001, somebody else wants it.
+
+use anyhow::{Result, bail, ensure};
+use portwatch_tests::event::Event;
+use portwatch_tests::expect::Expected;
+use portwatch_tests::make::Made;
+use portwatch_tests::netns::NetNs;
+use portwatch_tests::puppet::Puppet;
+use portwatch_tests::stage::{PORT, Stage};
+use portwatch_tests::trace::Trace;
+use portwatch_tests::tracer::Tracer;
+
+/// How a holder is made and what a right verdict about it says.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) make: fn(&NetNs) -> Result<Made>,
+    pub(crate) kind: &'static str,
+    pub(crate) right: Verdict,
+}
+
+/// A verdict as far as it is fixed.
+#[derive(Clone, Copy)]
+pub(crate) struct Verdict {
+    pub(crate) causes: &'static [&'static str],
+    pub(crate) certainties: &'static [&'static str],
+    pub(crate) kinds: &'static [&'static str],
+    pub(crate) states: &'static [&'static str],
+    pub(crate) origin: Option<&'static str>,
+    /// Whether the process must be named; a wrong name is wrong in any case.
+    pub(crate) named: bool,
+    pub(crate) has_socket: bool,
+}
+
+/// Makes the holder under the eyes of the tracer.
+pub(crate) fn tracer_first(case: &Case) -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let tracer = Tracer::start(&stage.netns, &[])?;
+    let mut made = (case.make)(&stage.netns)?;
+    conflict(&stage, tracer, &mut made, case.kind, &case.right)
+}
+
+/// Makes the holder before the tracer starts.
+pub(crate) fn holder_first(case: &Case, right: &Verdict) -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut made = (case.make)(&stage.netns)?;
+    let tracer = Tracer::start(&stage.netns, &[])?;
+    conflict(&stage, tracer, &mut made, case.kind, right)
+}
+
+/// Lets a binder fail and checks the one conflict that must follow.
+pub(crate) fn conflict(
+    stage: &Stage,
+    mut tracer: Tracer,
+    made: &mut Made,
+    kind: &str,
+    right: &Verdict,
+) -> Result<()> {
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    refused(&mut binder, kind)?;
+    let event = tracer.wait_conflict(PORT)?;
+    let trace = tracer.finish()?;
+    check(&event, made, &binder, right)?;
+    trace.check(true)?;
+    one_incident(&trace)
+}
+
+/// The binder's attempt, which the kernel must refuse.
+pub(crate) fn refused(binder: &mut Puppet, kind: &str) -> Result<()> {
+    let (options, address): (&[&str], _) = match kind {
+        // As servers do; it does not help against any of the made holders.
+        "tcp4" => (&["reuseaddr"], format!("0.0.0.0:{PORT}")),
+        "udp4" => (&[], format!("0.0.0.0:{PORT}")),
+        other => bail!("no binder of kind `{other}`"),
+    };
+    let answer = binder.try_bind("b", kind, options, &address)?;
+    ensure!(
+        answer.as_ref().is_err_and(|errno| errno == "EADDRINUSE"),
+        "the kernel let the binder have it: {answer:?}"
+    );
+    Ok(())
+}
+
+pub(crate) fn check(event: &Event, made: &Made, binder: &Puppet, right: &Verdict) -> Result<()> {
+    let named = event
+        .conflict()
+        .and_then(|conflict| conflict.holders.first())
+        .is_some_and(|holder| !holder.processes.is_empty());
+    let holder = (right.named || named).then(|| (made.holder.pid(), made.holder.comm()));
+    Expected {
+        port: PORT,
+        causes: right.causes,
+        certainties: right.certainties,
+        requester: Some((binder.pid(), binder.comm())),
+        holder,
+        has_socket: right.named.then_some(right.has_socket),
+        alive: right.named.then_some(made.alive),
+        kinds: right.kinds,
+        states: right.states,
+        origin: right.origin,
+        peer: made.peer,
+        inode: made.inode,
+    }
+    .check(event)
+}
+
+pub(crate) fn one_incident(trace: &Trace) -> Result<()> {
+    ensure!(
+        trace.conflicts().len() == 1 && trace.incidents().len() == 1,
+        "not one conflict of one incident: {:#?}",
+        trace.conflicts()
+    );
+    Ok(())
+}
