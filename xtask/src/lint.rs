@@ -1,0 +1,124 @@
+//! `cargo xtask lint`: the format, the lints of both sides, the dependencies.
+//!
+//! The BPF crate is linted for its own target with the toolchain that builds it, because the user
+//! side's clippy would not see it at all.
+
+use std::{env::consts::ARCH, process::Command, time::Duration};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    debian, machine, setup,
+    step::{Step, say},
+    toolchain::Toolchain,
+};
+
+/// Runs every check, also behind one that failed.
+pub(crate) fn lint() -> Result<()> {
+    let toolchain = setup::ensure()?;
+    let mut failed = 0_usize;
+    let checks = [
+        format().aloud(),
+        user_side(&[]).aloud(),
+        user_side(&["--features", "portwatch/probe-log"]).aloud(),
+        kernel_side(toolchain),
+        dependencies(),
+    ];
+    for error in checks.into_iter().filter_map(Result::err) {
+        say(format_args!("{error:#}"));
+        failed += 1;
+    }
+    if failed > 0 {
+        bail!("{failed} of the checks above failed");
+    }
+    say("lint: all clean");
+    Ok(())
+}
+
+fn format() -> Step {
+    let mut cargo = machine::cargo();
+    cargo.args(["fmt", "--all", "--check"]);
+    Step::new("format", cargo).fix("`cargo fmt --all`")
+}
+
+fn user_side(features: &[&str]) -> Step {
+    let mut cargo = machine::cargo();
+    cargo.args([
+        "clippy",
+        "--workspace",
+        "--exclude",
+        "portwatch-ebpf",
+        "--all-targets",
+    ]);
+    cargo.args(features).args(["--", "-D", "warnings"]);
+    let what = ["clippy on the user side"].iter().chain(features);
+    Step::new(what.copied().collect::<Vec<_>>().join(" "), cargo).fix(
+        "mend what clippy says above; a lint that is wrong here takes an #[expect] with its reason",
+    )
+}
+
+/// Clippy on the BPF crate, with and without its diagnostics.
+fn kernel_side(toolchain: Toolchain) -> Result<()> {
+    get_clippy(toolchain)?;
+    for features in ["", "log"] {
+        let mut cargo = Command::new("rustup");
+        cargo
+            .args(["run", toolchain.name(), "cargo", "clippy"])
+            .args(["--package", "portwatch-ebpf", "--features", features])
+            .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+            .args(["--", "-D", "warnings"])
+            .current_dir(machine::workspace())
+            .env("CARGO_TARGET_DIR", machine::target().join("bpf"))
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+            )
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env_remove("CARGO")
+            .env_remove("RUSTC")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER");
+        Step::new(
+            format!("clippy on the BPF side, features: [{features}]"),
+            cargo,
+        )
+        .fix("mend what clippy says above; `cargo xtask setup` checks the tools again")
+        .aloud()?;
+    }
+    Ok(())
+}
+
+/// Installs the clippy that belongs to `toolchain` when it is not there.
+fn get_clippy(toolchain: Toolchain) -> Result<()> {
+    let there = Command::new("rustup")
+        .args(["run", toolchain.name(), "clippy-driver", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if there {
+        return Ok(());
+    }
+    match toolchain {
+        Toolchain::Nightly => setup::rustup(
+            "add clippy to the nightly toolchain",
+            &["component", "add", "clippy", "--toolchain", "nightly"],
+            Duration::from_secs(60),
+        ),
+        Toolchain::Distribution => {
+            debian::apt_install("install the clippy of Debian's rustc", &["rust-web-clippy"])
+        }
+    }
+}
+
+/// Licences, sources, duplicates and advisories, by the rules of `deny.toml`.
+fn dependencies() -> Result<()> {
+    if !machine::has("cargo-deny") {
+        say(
+            "SKIPPED: the dependencies: cargo-deny is not installed (`cargo install cargo-deny --locked`)",
+        );
+        return Ok(());
+    }
+    let mut cargo = machine::cargo();
+    cargo.args(["deny", "check"]);
+    Step::new("cargo-deny", cargo)
+        .fix("deny.toml holds the rules; the advisories need network access")
+        .aloud()
+}

@@ -1,0 +1,238 @@
+//! `cargo xtask test`: every test this machine can run; the heavy suite only when it is asked for.
+//!
+//! A test that cannot run prints a line that starts with `SKIPPED:` and passes. Such lines are
+//! listed at the end, and in a continuous-integration run (`CI=true`) they are a failure: there,
+//! green means that everything ran.
+
+use std::{env, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::{
+    build, machine, setup,
+    step::{Step, say},
+};
+
+/// What marks a test that did not run.
+const SKIPPED: &str = "SKIPPED:";
+
+/// A part of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Unit tests, goldens and documentation: no root, any kernel.
+    Unit,
+    /// The release against this machine's kernel, in network namespaces of its own: root.
+    Kernel,
+    /// The release against real servers and clients, installed first: root, minutes.
+    Real,
+}
+
+/// Runs `suite`, or all but the heavy one.
+pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
+    let suites: &[Suite] = match suite {
+        None => &[Suite::Unit, Suite::Kernel],
+        Some(Suite::Unit) => &[Suite::Unit],
+        Some(Suite::Kernel) => &[Suite::Kernel],
+        Some(Suite::Real) => &[Suite::Real],
+    };
+    let mut report = Report::default();
+    let portwatch = build::build(false)?;
+    for suite in suites {
+        let done = match suite {
+            Suite::Unit => unit(&mut report),
+            Suite::Kernel => privileged("kernel", &portwatch, &mut report),
+            Suite::Real => privileged("real", &portwatch, &mut report),
+        };
+        if let Err(error) = done {
+            // The other suites still have something to say.
+            say(format_args!("{error:#}"));
+            report.failed.push(format!("{suite:?}").to_lowercase());
+        }
+    }
+    report.judge(machine::is_ci())
+}
+
+/// The tests that need nothing of the kernel.
+fn unit(report: &mut Report) -> Result<()> {
+    let mut cargo = machine::cargo();
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    cargo.args([
+        "--exclude",
+        "portwatch-ebpf",
+        "--exclude",
+        "portwatch-tests",
+    ]);
+    cargo.args(["--", "--show-output"]);
+    Step::new("unit tests, goldens and documentation", cargo)
+        .fix("read the failed test above; run it alone with `cargo test NAME`")
+        .watched(|line| report.read(line))
+}
+
+/// A suite of the package `portwatch-tests` that needs root.
+fn privileged(name: &str, portwatch: &Path, report: &mut Report) -> Result<()> {
+    let package = machine::workspace().join("tests");
+    if !["", "tests"]
+        .iter()
+        .any(|under| package.join(under).join(name).join("main.rs").is_file())
+    {
+        report.skip(format!(
+            "the {name} suite: tests/{name}/main.rs is not in this tree"
+        ));
+        return Ok(());
+    }
+    let Some(runner) = runner()? else {
+        report.skip(format!(
+            "the {name} suite: it needs root, and there is no sudo here"
+        ));
+        return Ok(());
+    };
+    if name == "real" {
+        let mut cargo = with_runner(&runner, portwatch);
+        cargo.args([
+            "run",
+            "--package",
+            "portwatch-tests",
+            "--bin",
+            "install-programs",
+        ]);
+        Step::new("install the programs of the real suite", cargo)
+            .fix("read above which one is refused; `apt-get update` and network access may help")
+            .watched(|line| report.read(line))?;
+    }
+    let mut cargo = with_runner(&runner, portwatch);
+    cargo.args(["test", "--package", "portwatch-tests", "--test", name]);
+    cargo.args(["--", "--test-threads=2", "--show-output"]);
+    Step::new(format!("the {name} suite"), cargo)
+        .fix(format!(
+            "read the failed test above; `cargo xtask test --suite {name}` runs this suite alone, \
+             `portwatch doctor` tells what this kernel allows"
+        ))
+        .watched(|line| report.read(line))
+}
+
+/// The cargo runner that makes a test root: its variable and its value, which is nothing when we
+/// are root. Cargo itself stays the user's, and so do the files it makes. Nothing without sudo.
+fn runner() -> Result<Option<(String, String)>> {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .context("`rustc -vV` does not start")?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let host = setup::field(&version, "host").context("`rustc -vV` tells no host")?;
+    let variable = format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace('-', "_")
+    );
+    if machine::is_root() {
+        return Ok(Some((variable, String::new())));
+    }
+    Ok(machine::has("sudo").then(|| (variable, format!("sudo {} --", machine::preserved()))))
+}
+
+/// A cargo whose programs find `portwatch` and are run by `runner`.
+fn with_runner((variable, value): &(String, String), portwatch: &Path) -> Command {
+    let mut cargo = machine::cargo();
+    cargo.env("PORTWATCH_BIN", portwatch);
+    if !value.is_empty() {
+        cargo.env(variable, value);
+    }
+    cargo
+}
+
+/// What has not passed.
+#[derive(Debug, Default)]
+struct Report {
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    /// Reads a line of a test runner.
+    fn read(&mut self, line: &str) {
+        // Without capture the harness's own `test NAME ... ` stands before the first line of a test.
+        let told = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+            .map_or(line, |(_, told)| told)
+            .trim();
+        if let Some(why) = told.strip_prefix(SKIPPED) {
+            self.skipped.push(why.trim().to_owned());
+        }
+    }
+
+    /// Notes what we skip ourselves, and says it at once.
+    fn skip(&mut self, why: String) {
+        say(format_args!("{SKIPPED} {why}"));
+        self.skipped.push(why);
+    }
+
+    /// Success only when nothing failed and, with `strict`, nothing was skipped.
+    ///
+    /// Silent when all is well: the last lines are then the test runner's own.
+    fn judge(&self, strict: bool) -> Result<()> {
+        if !self.skipped.is_empty() {
+            say(format_args!("{} skipped:", self.skipped.len()));
+            for why in &self.skipped {
+                say(format_args!("  {why}"));
+            }
+        }
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join(", "));
+        }
+        if strict && !self.skipped.is_empty() {
+            bail!(
+                "{} skipped, and with CI={} everything has to run\n  what to do: give this machine \
+                 what the lines above name",
+                self.skipped.len(),
+                env::var("CI").unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+
+    fn read(lines: &[&str]) -> Report {
+        let mut report = Report::default();
+        for line in lines {
+            report.read(line);
+        }
+        report
+    }
+
+    #[test]
+    fn skipped_lines_are_found_where_a_harness_puts_them() {
+        let report = read(&[
+            "running 3 tests\n",
+            "SKIPPED: no kprobes\n",
+            "test trampoline::attaches ... SKIPPED: this kernel refuses trampolines\n",
+            "test quiet ... ok\n",
+            "we never print SKIPPED: in the middle\n",
+        ]);
+        assert_eq!(
+            report.skipped,
+            ["no kprobes", "this kernel refuses trampolines"]
+        );
+    }
+
+    #[test]
+    fn a_skip_fails_only_where_everything_has_to_run() {
+        let skipped = read(&["SKIPPED: no root\n"]);
+        assert!(skipped.judge(false).is_ok());
+        assert!(skipped.judge(true).is_err());
+        assert!(read(&["test a ... ok\n"]).judge(true).is_ok());
+    }
+
+    #[test]
+    fn a_failure_is_a_failure_everywhere() {
+        let failed = Report {
+            failed: vec!["kernel".to_owned()],
+            skipped: Vec::new(),
+        };
+        assert!(failed.judge(false).is_err());
+    }
+}
