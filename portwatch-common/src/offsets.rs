@@ -154,7 +154,7 @@ offsets! {
     tb2_bhash_node = Member("inet_bind2_bucket", "bhash_node"), optional;
     tb2_owners = Member("inet_bind2_bucket", "owners"), optional;
 
-    proto_udp_table = Member("proto", "h.udp_table");
+    proto_udp_table = Member("proto", "h.udp_table"), optional;
     udp_table_hash = Member("udp_table", "hash");
     udp_table_mask = Member("udp_table", "mask");
     udp_hslot_size = Size("udp_hslot");
