@@ -13,6 +13,6 @@ pub struct Config {
     /// Not 0: the start-up scan is complete, so a socket without an entry is younger than the
     /// probes.
     pub snapshot_done: u32,
-    /// Tgid of portwatch itself: its own sockets are left alone.
-    pub own_tgid: u32,
+    /// Padding, 0.
+    pub pad: u32,
 }

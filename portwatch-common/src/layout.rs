@@ -16,7 +16,7 @@ size! {
     Task = 48,
     Sock = 88,
     Owner = 72,
-    PortKey = 8,
+    PortKey = 24,
     Config = 16,
     FailureRecord = 232,
     HolderRecord = 200,

@@ -84,6 +84,8 @@ offsets! {
     cgroup_kn = Member("cgroup", "kn");
     kernfs_node_id = Member("kernfs_node", "id");
 
+    list_next = Member("hlist_node", "next");
+
     files_fdt = Member("files_struct", "fdt");
     fdt_fd = Member("fdtable", "fd");
     fdt_max_fds = Member("fdtable", "max_fds");
@@ -159,4 +161,8 @@ offsets! {
     udp_table_mask = Member("udp_table", "mask");
     udp_hslot_size = Size("udp_hslot");
     udp_hslot_head = Member("udp_hslot", "head");
+
+    sock_ops_sk = Member("bpf_sock_ops_kern", "sk");
+    sock_addr_sk = Member("bpf_sock_addr_kern", "sk");
+    mptcp_first = Member("mptcp_sock", "first"), optional;
 }

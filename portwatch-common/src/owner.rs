@@ -34,10 +34,12 @@ pub struct Owner {
     pub unproven: u32,
 }
 
-/// Key of the last listener of a port.
+/// Key of the last listener of an address and port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct PortKey {
+    /// Local address, network order, IPv4 as `::ffff:a.b.c.d`.
+    pub addr: [u8; 16],
     /// `net.ns.inum`.
     pub netns: u32,
     /// 6 or 17.

@@ -1,6 +1,27 @@
 //! The kernel side of portwatch.
+//!
+//! `probes` turn a hook's context into the same few calls: `owners` remembers who took which
+//! socket's port, `fail` reports a refused call with every holder that `walk` finds, `traffic`
+//! tells of ports taken and let go. `sock` and `task` hold every read of a kernel struct.
 #![no_std]
 #![no_main]
-#[cfg(not(test))]
+
+mod config;
+mod fail;
+mod maps;
+mod owners;
+mod probes;
+mod sock;
+mod stats;
+mod task;
+mod traffic;
+mod walk;
+
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,44 @@
+//! What user space asks for, and the offsets it resolved.
+
+use crate::maps::CONFIG;
+use portwatch_common::Offsets;
+
+/// Written by the loader (`EbpfLoader::override_global`) before the object is loaded; frozen
+/// afterwards, so that the verifier sees constants and drops the variants a kernel does not have.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::ZERO;
+
+/// One resolved offset, by the field's name.
+macro_rules! off {
+    ($field:ident) => {
+        $crate::config::resolved(&raw const $crate::config::OFFSETS.$field)
+    };
+}
+pub(crate) use off;
+
+/// Reads a field of [`OFFSETS`]; volatile, since the loader writes it.
+#[inline(always)]
+pub(crate) fn resolved(field: *const u32) -> u32 {
+    // SAFETY: only `off!` calls this, with a field of a static.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Assignments and releases are wanted.
+#[inline(always)]
+pub(crate) fn traffic() -> bool {
+    CONFIG.get(0).is_some_and(|config| config.traffic != 0)
+}
+
+/// Calls refused for other reasons are wanted.
+#[inline(always)]
+pub(crate) fn refused() -> bool {
+    CONFIG.get(0).is_some_and(|config| config.refused != 0)
+}
+
+/// The start-up scan is complete.
+#[inline(always)]
+pub(crate) fn snapshot_done() -> bool {
+    CONFIG
+        .get(0)
+        .is_some_and(|config| config.snapshot_done != 0)
+}

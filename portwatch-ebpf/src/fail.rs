@@ -1,0 +1,197 @@
+//! A call that the kernel refused: the record, the walk, the watch.
+
+use crate::{config, maps::FAILURES, owners, sock, stats, task, walk};
+use aya_ebpf::{
+    bindings::BPF_RB_FORCE_WAKEUP,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
+};
+use core::ffi::c_void;
+use portwatch_common::{Call, Counter, FailureRecord, RecordKind, SockAddr};
+
+/// Bit 63 of a WATCHED key: a process, not a socket's cookie.
+pub(crate) const REQUESTER: u64 = 1 << 63;
+
+/// What a system call's exit told.
+#[derive(Clone, Copy)]
+pub(crate) struct Refusal {
+    /// The socket of the call's descriptor.
+    pub(crate) sk: u64,
+    /// The current task.
+    pub(crate) task: u64,
+    /// The `struct sockaddr` in the caller's memory; 0 if the call has none.
+    pub(crate) addr: u64,
+    /// Positive errno.
+    pub(crate) errno: u32,
+    /// One of `portwatch_common::Call`'s numbers.
+    pub(crate) call: u8,
+}
+
+/// Reports a call that failed for want of a port, with every holder.
+#[inline(always)]
+pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
+    stats::count(Counter::FAILURES_TRIGGERED);
+    let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
+        stats::count(Counter::FAILURES_DROPPED);
+        return;
+    };
+    let to = record.as_mut_ptr();
+    let time = owners::now();
+    // SAFETY: a helper without arguments.
+    let id = time << 8 | u64::from(unsafe { bpf_get_smp_processor_id() } & 0xff);
+    // SAFETY: the reserved record; every byte is written.
+    unsafe {
+        fill(to, refusal, RecordKind::FAILURE, time, id);
+        let port = wanted_port(to, refusal);
+        if port == 0 {
+            (*to).flags |= FailureRecord::FLAG_NO_WALK;
+        } else {
+            let own = sock::port_socket(refusal.sk);
+            let net = sock::net(own);
+            (*to).flags |= sock::reserved_flags(net, port);
+            let result = walk::walk::<SLOT>(own, net, port, id, time);
+            if !result.is_null() {
+                (*to).total = (*result).total;
+                (*to).emitted = (*result).emitted;
+                (*to).lost = (*result).lost;
+                (*to).steps = (*result).steps;
+                (*to).buckets = (*result).buckets;
+                (*to).skipped = (*result).skipped;
+                (*to).fastreuse = (*result).fastreuse;
+                (*to).fastreuseport = (*result).fastreuseport;
+                if (*result).finished == 0 {
+                    (*to).flags |= FailureRecord::FLAG_TRUNCATED;
+                }
+            }
+        }
+    }
+    walk::watch(REQUESTER | u64::from(task::tgid(refusal.task)), time);
+    record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    stats::count(Counter::FAILURES_EMITTED);
+}
+
+/// Reports a call that failed for another reason, if that is wanted.
+#[inline(always)]
+pub(crate) fn refused(refusal: Refusal) {
+    stats::count(Counter::REFUSED_TRIGGERED);
+    if !config::refused() {
+        stats::count(Counter::REFUSED_FILTERED);
+        return;
+    }
+    let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
+        stats::count(Counter::REFUSED_DROPPED);
+        return;
+    };
+    let to = record.as_mut_ptr();
+    // SAFETY: the reserved record; every byte is written.
+    unsafe {
+        fill(to, refusal, RecordKind::REFUSED, owners::now(), 0);
+        (*to).flags |= FailureRecord::FLAG_NO_WALK;
+    }
+    record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    stats::count(Counter::REFUSED_EMITTED);
+}
+
+/// The port that the call was about: 0 if the kernel was to pick one.
+///
+/// # Safety
+/// `to` was filled.
+#[inline(always)]
+unsafe fn wanted_port(to: *const FailureRecord, refusal: Refusal) -> u16 {
+    if refusal.call == Call::BIND {
+        // A failed bind() has cleared the socket's port (net/ipv4/af_inet.c:__inet_bind).
+        // SAFETY: the caller's promise.
+        unsafe { (*to).addr.port }
+    } else {
+        sock::port(sock::port_socket(refusal.sk))
+    }
+}
+
+/// Writes everything that does not come from the walk.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn fill(to: *mut FailureRecord, refusal: Refusal, kind: u16, time: u64, id: u64) {
+    let own = sock::port_socket(refusal.sk);
+    let net = sock::net(own);
+    let (low, high, of_socket) = sock::range(own);
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).header = walk::header::<FailureRecord>(kind, time, id);
+        task::fill(&raw mut (*to).task, refusal.task);
+        sock::fill(&raw mut (*to).sock, own, sock::protocol(own));
+        (*to).netns_cookie = sock::net_cookie(net);
+        (*to).netns = sock::net_inum(net);
+        (*to).errno = refusal.errno;
+        (*to).total = 0;
+        (*to).emitted = 0;
+        (*to).lost = 0;
+        (*to).steps = 0;
+        (*to).buckets = 0;
+        (*to).skipped = 0;
+        (*to).fastreuse = 0;
+        (*to).fastreuseport = 0;
+        (*to).call = refusal.call;
+        (*to).range_low = low;
+        (*to).range_high = high;
+        (*to).flags = if of_socket {
+            FailureRecord::FLAG_SOCK_RANGE
+        } else {
+            0
+        };
+        if !sockaddr(&raw mut (*to).addr, refusal.addr) {
+            (*to).flags |= FailureRecord::FLAG_NO_ADDR;
+        }
+    }
+}
+
+/// Reads the caller's `sockaddr`; false if there is none or it is not readable.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn sockaddr(to: *mut SockAddr, user: u64) -> bool {
+    /// Head of `sockaddr_in` and `sockaddr_in6`.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Raw {
+        family: u16,
+        port_be: u16,
+        word: [u8; 4],
+    }
+    // SAFETY: the caller's promise; `raw` is a local of that size.
+    unsafe {
+        sock::zero16(&raw mut (*to).addr);
+        (*to).scope = 0;
+        (*to).family = 0;
+        (*to).port = 0;
+        if user == 0 {
+            return false;
+        }
+        let mut raw = Raw {
+            family: 0,
+            port_be: 0,
+            word: [0; 4],
+        };
+        if bpf_probe_read_user((&raw mut raw).cast(), 8, user as *const c_void) != 0 {
+            return false;
+        }
+        (*to).family = raw.family;
+        (*to).port = u16::from_be(raw.port_be);
+        if raw.family == sock::AF_INET6 {
+            let from = user.wrapping_add(8) as *const c_void;
+            if bpf_probe_read_user((&raw mut (*to).addr).cast(), 16, from) != 0 {
+                return false;
+            }
+            let from = user.wrapping_add(24) as *const c_void;
+            // A 24-byte sockaddr_in6 (RFC 2133) ends before the scope: 0 then.
+            bpf_probe_read_user((&raw mut (*to).scope).cast(), 4, from);
+        } else {
+            (*to).addr[0] = raw.word[0];
+            (*to).addr[1] = raw.word[1];
+            (*to).addr[2] = raw.word[2];
+            (*to).addr[3] = raw.word[3];
+        }
+    }
+    true
+}

@@ -1,0 +1,52 @@
+//! Every map, in one place. Sizes are defaults that the loader may change.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use portwatch_common::{Config, Counter, Owner, PortKey, SnapshotRecord};
+
+use crate::walk::Walk;
+
+/// What user space asks for.
+#[map]
+pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+
+/// Failures, their holders, and the ends of incidents: few, precious, each wakes user space.
+#[map]
+pub(crate) static FAILURES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Ports taken and let go: many, only when asked for, never a wake-up.
+#[map]
+pub(crate) static TRAFFIC: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
+/// Socket cookie -> who took its port, while a descriptor is open.
+#[map]
+pub(crate) static OWNERS: HashMap<u64, Owner> = HashMap::with_max_entries(1 << 17, 0);
+
+/// Socket cookie -> who had it, for connections whose last descriptor is closed.
+#[map]
+pub(crate) static PAST: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// Address and port -> their last listener.
+#[map]
+pub(crate) static LISTENERS: LruHashMap<PortKey, Owner> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// What open incidents wait for: a requester (its tgid, bit 63 set) or a holder (its cookie). The
+/// value is when it was written.
+#[map]
+pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 12, 0);
+
+/// State of a walk. In a map value because verifiers before 6.7 verify a `bpf_loop` callback once
+/// with its initial stack context and drop "dead" branches (docs/kernel-support.md). One slot a
+/// program: a program never runs twice on one CPU at a time, two programs may.
+#[map]
+pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(4, 0);
+
+/// Counters by [`Counter`].
+#[map]
+pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+
+/// The record that the snapshot iterator writes next.
+#[map]
+pub(crate) static SNAPSHOT: PerCpuArray<SnapshotRecord> = PerCpuArray::with_max_entries(1, 0);

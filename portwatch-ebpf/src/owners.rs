@@ -1,0 +1,162 @@
+//! Who took which socket's port: written at the call, kept over the close of a connection.
+
+use crate::{
+    config,
+    maps::{LISTENERS, OWNERS, PAST},
+    sock, stats, task,
+};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
+use portwatch_common::{Counter, Origin, Owner, OwnerSource, Sock};
+
+/// CLOCK_BOOTTIME in nanoseconds.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// An owner with no fields set.
+pub(crate) const NOBODY: Owner = Owner {
+    comm: [0; 2],
+    start_time: 0,
+    taken_at: 0,
+    seen_at: 0,
+    released_at: 0,
+    cgroup: 0,
+    tgid: 0,
+    uid: 0,
+    origin: Origin::UNKNOWN,
+    source: OwnerSource::NONE,
+    port: 0,
+    unproven: 0,
+};
+
+/// The current process took a port. Returns false if the socket has an entry already: then it had
+/// its port before this call.
+#[inline(always)]
+pub(crate) fn took(cookie: u64, sk: u64, origin: u8) -> bool {
+    if cookie == 0 {
+        stats::count(Counter::NO_COOKIE);
+        return true;
+    }
+    let mut owner = NOBODY;
+    // SAFETY: a local.
+    unsafe { task::fill_owner(&raw mut owner, task::current()) };
+    owner.taken_at = now();
+    owner.origin = origin;
+    owner.source = OwnerSource::CALL;
+    owner.port = sock::port(sk);
+    owner.unproven = u32::from(!config::snapshot_done());
+    insert(cookie, &owner)
+}
+
+/// Writes an entry unless there is one.
+#[inline(always)]
+pub(crate) fn insert(cookie: u64, owner: &Owner) -> bool {
+    match OWNERS.insert(cookie, owner, u64::from(BPF_NOEXIST)) {
+        Ok(()) => true,
+        Err(error) => {
+            // -EEXIST (17): the socket is known; anything else: no room.
+            if error != -17 {
+                stats::count(Counter::OWNERS_FULL);
+                return true;
+            }
+            false
+        }
+    }
+}
+
+/// How a socket without an entry came to its port, as far as its own fields prove it.
+#[inline(always)]
+pub(crate) fn proven_origin(sk: u64) -> u8 {
+    let locks = sock::userlocks(sk);
+    if locks & Sock::BINDPORT_LOCK != 0 {
+        Origin::EXPLICIT_BIND
+    } else if sock::has_connect_bind() && locks & Sock::CONNECT_BIND != 0 {
+        Origin::EPHEMERAL_CONNECT
+    } else {
+        Origin::UNKNOWN
+    }
+}
+
+/// The current process listens on a socket's port.
+#[inline(always)]
+pub(crate) fn listens(sk: u64, owner: &Owner) {
+    let key = sock::listener_key(sk);
+    // An LRU map: a failed write is a lost memory of no verdict's weight.
+    let _ = LISTENERS.insert(key, owner, 0);
+}
+
+/// A process was found listening on a socket's port; a listener seen at its call is not replaced.
+#[inline(always)]
+pub(crate) fn listens_before(sk: u64, owner: &Owner) {
+    let key = sock::listener_key(sk);
+    let _ = LISTENERS.insert(key, owner, u64::from(BPF_NOEXIST));
+}
+
+/// The last descriptor of a socket is closed by the current process. A connection is remembered in
+/// PAST, since its port lives on; anything else is forgotten.
+#[inline(always)]
+pub(crate) fn released(cookie: u64, sk: u64) {
+    let was_connected = sock::protocol(sk) == sock::IPPROTO_TCP && sock::peer_port_be(sk) != 0;
+    // SAFETY: the entry belongs to this socket, and its last descriptor is being closed here.
+    let known = unsafe { OWNERS.get(cookie) };
+    if was_connected {
+        let mut owner = match known {
+            Some(owner) => *owner,
+            None => NOBODY,
+        };
+        if owner.source != OwnerSource::CALL {
+            // SAFETY: a local.
+            unsafe { task::fill_owner(&raw mut owner, task::current()) };
+            if owner.source == OwnerSource::NONE {
+                owner.origin = origin_at_close(sk);
+                owner.port = sock::port(sk);
+            }
+            owner.source = OwnerSource::RELEASE;
+            owner.seen_at = now();
+        }
+        owner.released_at = now();
+        let _ = PAST.insert(cookie, owner, 0);
+        stats::count(Counter::PAST_WRITTEN);
+    }
+    if known.is_some() {
+        let _ = OWNERS.remove(cookie);
+    }
+}
+
+/// Origin of a connection that nobody saw take its port. With the start-up scan complete every
+/// older socket has an entry, so one without is a connection that a listener of this port accepted.
+#[inline(always)]
+fn origin_at_close(sk: u64) -> u8 {
+    let proven = proven_origin(sk);
+    if proven != Origin::UNKNOWN || !config::snapshot_done() {
+        return proven;
+    }
+    if last_listener(sk).is_null() {
+        Origin::UNKNOWN
+    } else {
+        Origin::ACCEPTED
+    }
+}
+
+/// The last listener whose address and port a connection's own end has; null if none is known.
+#[inline(always)]
+pub(crate) fn last_listener(sk: u64) -> *const Owner {
+    let mut key = sock::listener_key(sk);
+    if let Some(owner) = LISTENERS.get_ptr(key) {
+        return owner;
+    }
+    let is_v4 = key.addr[10] == 0xff && key.addr[11] == 0xff && key.addr[0] == 0;
+    key.addr = [0; 16];
+    if let Some(owner) = LISTENERS.get_ptr(key) {
+        return owner;
+    }
+    if is_v4 {
+        key.addr = sock::mapped([0; 4]);
+        if let Some(owner) = LISTENERS.get_ptr(key) {
+            return owner;
+        }
+    }
+    core::ptr::null()
+}

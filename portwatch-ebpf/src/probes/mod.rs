@@ -1,0 +1,23 @@
+//! The hooks: each turns its context into calls of `fail`, `owners` and `traffic`.
+//!
+//! | event | hook | tells |
+//! |---|---|---|
+//! | bind() | `syscalls:sys_exit_bind` | failure, explicit port, bind(0); `post_bind4/6` gives the cookie |
+//! | listen() | `syscalls:sys_exit_listen`, sock_ops `TCP_LISTEN_CB` | failure; listener, autobind |
+//! | connect() | `syscalls:sys_exit_connect`, sock_ops `TCP_CONNECT_CB` | failure; TCP's picked port |
+//! | UDP connect | `connect4/6` gives the cookie, `sys_exit_connect` | autobind |
+//! | UDP send | `sendmsg4/6`, `sys_exit_sendto/sendmsg/sendmmsg` | autobind; its failure |
+//! | close | `cgroup/sock_release` | release |
+//! | exit | `tp_btf/sched_process_exit` | end of a requester |
+//! | older sockets | `iter/task_file` | snapshot |
+//!
+//! A cgroup or sock_ops program can deny: every path here returns [`ALLOW`].
+
+mod cgroup;
+mod exit;
+mod snapshot;
+mod sockops;
+mod syscalls;
+
+/// What every cgroup and sock_ops program returns.
+const ALLOW: i32 = 1;

@@ -1,0 +1,206 @@
+//! Exits of the system calls that take or want a port.
+//!
+//! Exit programs only: the saved registers still hold the arguments
+//! (`bpf_task_pt_regs`, Linux 5.15), so no entry program and no hash in between is needed.
+
+use crate::{fail, fail::Refusal, owners, sock, task, traffic};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::pt_regs,
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use portwatch_common::{Call, Origin, Sock};
+
+const EPERM: i64 = -1;
+const EAGAIN: i64 = -11;
+const EACCES: i64 = -13;
+const EADDRINUSE: i64 = -98;
+const EADDRNOTAVAIL: i64 = -99;
+
+/// First and second argument of the system call that is ending, and what it returns.
+#[inline(always)]
+fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
+    // SAFETY: `sys_exit_*` events hold `long ret` at offset 16
+    // (include/trace/events/syscalls.h); the registers are those of the current task.
+    unsafe {
+        let ret = *ctx.as_ptr().cast::<u8>().add(16).cast::<i64>();
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
+        ((*regs).rdi as u32, (*regs).rsi, ret)
+    }
+}
+
+/// The socket of a descriptor, if it is one that has ports; 0 otherwise.
+#[inline(always)]
+fn socket(task: u64, fd: u32) -> u64 {
+    let sk = sock::from_fd(task, fd);
+    if sk == 0 || !sock::is_port_socket(sk) {
+        return 0;
+    }
+    sk
+}
+
+/// `syscalls:sys_exit_bind`.
+#[tracepoint]
+pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
+    let (fd, addr, ret) = arguments(&ctx);
+    if ret > 0 || (ret < 0 && !matches!(ret, EADDRINUSE | EADDRNOTAVAIL | EACCES | EPERM)) {
+        return 0;
+    }
+    let task = task::current();
+    let sk = socket(task, fd);
+    if sk == 0 {
+        return 0;
+    }
+    if ret == 0 {
+        bound(sk);
+        return 0;
+    }
+    let refusal = Refusal {
+        sk,
+        task,
+        addr,
+        errno: ret.wrapping_neg() as u32,
+        call: Call::BIND,
+    };
+    if ret == EADDRINUSE {
+        fail::conflict::<0>(refusal);
+    } else {
+        fail::refused(refusal);
+    }
+    0
+}
+
+/// A bind() succeeded. IP_BIND_ADDRESS_NO_PORT with port 0 leaves the socket without one.
+#[inline(always)]
+fn bound(user_sk: u64) {
+    let sk = sock::port_socket(user_sk);
+    if sock::port(sk) == 0 {
+        return;
+    }
+    let origin = if sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
+        Origin::EXPLICIT_BIND
+    } else {
+        Origin::EPHEMERAL_BIND
+    };
+    owners::took(sock::cookie(sk), sk, origin);
+    traffic::assigned(sk, origin, Call::BIND);
+}
+
+/// `syscalls:sys_exit_listen`.
+#[tracepoint]
+pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
+    let (fd, _, ret) = arguments(&ctx);
+    if ret != EADDRINUSE {
+        return 0;
+    }
+    let task = task::current();
+    let sk = socket(task, fd);
+    if sk != 0 {
+        fail::conflict::<1>(Refusal {
+            sk,
+            task,
+            addr: 0,
+            errno: ret.wrapping_neg() as u32,
+            call: Call::LISTEN,
+        });
+    }
+    0
+}
+
+/// `syscalls:sys_exit_connect`.
+#[tracepoint]
+pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
+    let (fd, addr, ret) = arguments(&ctx);
+    if !matches!(ret, 0 | EADDRNOTAVAIL | EAGAIN) {
+        return 0;
+    }
+    let task = task::current();
+    let sk = socket(task, fd);
+    if sk == 0 {
+        return 0;
+    }
+    let protocol = sock::protocol(sk);
+    let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
+    if ret == 0 {
+        if udp {
+            autobound(sk, Origin::EPHEMERAL_CONNECT, Call::CONNECT);
+        }
+        return 0;
+    }
+    // TCP: no free port for that destination, or the bound port has such a connection already.
+    // UDP: EAGAIN is the failed autobind (net/ipv4/af_inet.c:inet_autobind) only without a port.
+    let wants_port = if udp {
+        ret == EAGAIN && sock::port(sk) == 0
+    } else {
+        ret == EADDRNOTAVAIL
+    };
+    if wants_port {
+        fail::conflict::<2>(Refusal {
+            sk,
+            task,
+            addr,
+            errno: ret.wrapping_neg() as u32,
+            call: Call::CONNECT,
+        });
+    }
+    0
+}
+
+/// A UDP socket may have got its port just now.
+#[inline(always)]
+pub(crate) fn autobound(sk: u64, origin: u8, call: u8) {
+    if sock::port(sk) == 0 || sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
+        return;
+    }
+    let cookie = sock::cookie(sk);
+    if cookie != 0 && owners::took(cookie, sk, origin) {
+        traffic::assigned(sk, origin, call);
+    }
+}
+
+/// A UDP send whose autobind failed. EAGAIN is a full buffer unless the socket is without a port.
+#[inline(always)]
+fn send(ctx: &TracePointContext) {
+    let (fd, _, ret) = arguments(ctx);
+    if ret != EAGAIN {
+        return;
+    }
+    let task = task::current();
+    let sk = socket(task, fd);
+    if sk == 0 || sock::port(sk) != 0 {
+        return;
+    }
+    let protocol = sock::protocol(sk);
+    if protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE {
+        fail::conflict::<3>(Refusal {
+            sk,
+            task,
+            addr: 0,
+            errno: EAGAIN.wrapping_neg() as u32,
+            call: Call::AUTOBIND,
+        });
+    }
+}
+
+/// `syscalls:sys_exit_sendto`.
+#[tracepoint]
+pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
+    send(&ctx);
+    0
+}
+
+/// `syscalls:sys_exit_sendmsg`.
+#[tracepoint]
+pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
+    send(&ctx);
+    0
+}
+
+/// `syscalls:sys_exit_sendmmsg`.
+#[tracepoint]
+pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
+    send(&ctx);
+    0
+}

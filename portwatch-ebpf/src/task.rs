@@ -1,0 +1,95 @@
+//! The current task, as far as it matters: its thread-group leader.
+//!
+//! Taken from the task and not from the `bpf_get_current_*` helpers: those are refused in sock_ops
+//! on 6.1 and name the thread, which is not what a user calls the process.
+
+use crate::{config::off, sock::read};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use core::ffi::c_void;
+use portwatch_common::{Owner, Task};
+
+/// `task_struct` of the current task.
+#[inline(always)]
+pub(crate) fn current() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// Thread-group id in the initial pid namespace.
+#[inline(always)]
+pub(crate) fn tgid(task: u64) -> u32 {
+    read(task, off!(task_tgid))
+}
+
+/// This is the last thread of its group (kernel/exit.c:do_exit decrements `signal->live` before
+/// the tracepoint).
+#[inline(always)]
+pub(crate) fn group_is_dead(task: u64) -> bool {
+    let signal: u64 = read(task, off!(task_signal));
+    let live: u32 = read(signal, off!(signal_live));
+    live == 0
+}
+
+/// Effective uid in the initial user namespace.
+#[inline(always)]
+fn euid(task: u64) -> u32 {
+    let cred: u64 = read(task, off!(task_cred));
+    read(cred, off!(cred_euid))
+}
+
+/// cgroup v2 id.
+#[inline(always)]
+fn cgroup(task: u64) -> u64 {
+    let set: u64 = read(task, off!(task_cgroups));
+    let group: u64 = read(set, off!(css_set_dfl_cgrp));
+    let node: u64 = read(group, off!(cgroup_kn));
+    read(node, off!(kernfs_node_id))
+}
+
+/// Writes every field of `to`.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn fill(to: *mut Task, task: u64) {
+    let leader: u64 = read(task, off!(task_group_leader));
+    let parent: u64 = read(leader, off!(task_real_parent));
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).tgid = tgid(task);
+        (*to).tid = read(task, off!(task_pid));
+        (*to).ppid = tgid(parent);
+        (*to).uid = euid(task);
+        (*to).start_time = read(leader, off!(task_start_boottime));
+        (*to).cgroup = cgroup(task);
+        comm(&raw mut (*to).comm, leader);
+    }
+}
+
+/// Writes the process of `to` and leaves the rest of it alone.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn fill_owner(to: *mut Owner, task: u64) {
+    let leader: u64 = read(task, off!(task_group_leader));
+    // SAFETY: the caller's promise.
+    unsafe {
+        comm(&raw mut (*to).comm, leader);
+        (*to).start_time = read(leader, off!(task_start_boottime));
+        (*to).cgroup = cgroup(task);
+        (*to).tgid = tgid(task);
+        (*to).uid = euid(task);
+    }
+}
+
+/// Name of a leader.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn comm(to: *mut [u64; 2], leader: u64) {
+    let from = leader.wrapping_add(u64::from(off!(task_comm))) as *const c_void;
+    // SAFETY: the caller's promise; the helper zeroes the destination on a fault.
+    unsafe { bpf_probe_read_kernel(to.cast(), 16, from) };
+}

@@ -1,0 +1,309 @@
+//! From a port to the sockets that have it: one flat state machine over the kernel's own lists.
+//!
+//! Three levels for TCP since 6.8 (chain of buckets, second-level buckets, owners), two before, one
+//! for UDP. Driven by `bpf_loop`; every step visits one node. Nodes may be freed meanwhile: each
+//! read is a probe read, the count is bounded, and port and namespace are checked again per node.
+
+use crate::{
+    maps::{FAILURES, OWNERS, PAST, WALKS, WATCHED},
+    owners::{self, NOBODY},
+    sock, stats,
+};
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_loop},
+};
+use core::ffi::c_void;
+use portwatch_common::{Counter, HolderRecord, Owner, OwnerSource, RecordHeader, RecordKind, Sock};
+
+/// Nodes visited at most: past a proxy port with 100 000 connections.
+const MAX_STEPS: u32 = 1 << 17;
+/// Owners sent at most that may block.
+const MAX_BLOCKING: u32 = 64;
+/// Listeners sent at most on top of these: a listener is the last of the owners.
+const MAX_LISTENERS: u32 = 64;
+/// Owners sent at most that cannot block.
+const MAX_NEIGHBOURS: u32 = 16;
+
+/// State of a walk and its result.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Walk {
+    bucket_node: u64,
+    bucket2_node: u64,
+    owner_node: u64,
+    net: u64,
+    /// The failing socket, which is an owner itself when listen() fails.
+    own: u64,
+    own_cookie: u64,
+    id: u64,
+    time: u64,
+    l3mdev: u32,
+    /// Counted owners, the failing socket excepted.
+    pub(crate) total: u32,
+    /// Holder records written.
+    pub(crate) emitted: u32,
+    /// Holder records that found no room.
+    pub(crate) lost: u32,
+    /// Nodes visited.
+    pub(crate) steps: u32,
+    /// Bind buckets of the port.
+    pub(crate) buckets: u32,
+    /// Owners that may block and were not sent.
+    pub(crate) skipped: u32,
+    blocking: u32,
+    listeners: u32,
+    neighbours: u32,
+    port: u16,
+    protocol: u16,
+    own_reuse: u8,
+    /// `fastreuse` of the last bucket.
+    pub(crate) fastreuse: i8,
+    /// `fastreuseport` of the last bucket.
+    pub(crate) fastreuseport: i8,
+    /// 1: the end of the lists was reached.
+    pub(crate) finished: u8,
+}
+
+/// Walks to every socket that has `port`, writing a holder record for each; the result stands in
+/// the slot's map value. Null if that is missing, which the verifier wants to hear.
+#[inline(always)]
+pub(crate) fn walk<const SLOT: u32>(
+    own: u64,
+    net: u64,
+    port: u16,
+    id: u64,
+    time: u64,
+) -> *const Walk {
+    let Some(walk) = WALKS.get_ptr_mut(SLOT) else {
+        return core::ptr::null();
+    };
+    let udp = matches!(
+        sock::protocol(own),
+        sock::IPPROTO_UDP | sock::IPPROTO_UDPLITE
+    );
+    // SAFETY: this CPU's slot of this program.
+    let state = unsafe { &mut *walk };
+    state.bucket2_node = 0;
+    state.net = net;
+    state.own = own;
+    state.own_cookie = sock::cookie(own);
+    state.id = id;
+    state.time = time;
+    state.l3mdev = 0;
+    state.total = 0;
+    state.emitted = 0;
+    state.lost = 0;
+    state.steps = 0;
+    state.buckets = 0;
+    state.skipped = 0;
+    state.blocking = 0;
+    state.listeners = 0;
+    state.neighbours = 0;
+    state.port = port;
+    state.own_reuse = sock::reuse(own);
+    state.fastreuse = 0;
+    state.fastreuseport = 0;
+    state.finished = 0;
+    if udp {
+        state.protocol = sock::protocol(own);
+        state.bucket_node = 0;
+        state.owner_node = sock::udp_chain(own, net, port);
+    } else {
+        state.protocol = sock::IPPROTO_TCP;
+        state.bucket_node = sock::tcp_chain(net, port);
+        state.owner_node = 0;
+    }
+    // SAFETY: a static callback without context.
+    unsafe {
+        bpf_loop(
+            MAX_STEPS,
+            step::<SLOT> as *mut c_void,
+            core::ptr::null_mut(),
+            0,
+        )
+    };
+    walk
+}
+
+/// One step of `bpf_loop`: 0 goes on, 1 ends.
+unsafe extern "C" fn step<const SLOT: u32>(_index: u64, _context: *mut c_void) -> i64 {
+    match WALKS.get_ptr_mut(SLOT) {
+        // SAFETY: as in `walk`.
+        Some(walk) => advance(unsafe { &mut *walk }),
+        None => 1,
+    }
+}
+
+#[inline(always)]
+fn advance(walk: &mut Walk) -> i64 {
+    walk.steps = walk.steps.wrapping_add(1);
+    if walk.owner_node != 0 {
+        let node = walk.owner_node;
+        let sk = if walk.protocol == sock::IPPROTO_TCP {
+            sock::owner_of(node)
+        } else {
+            sock::udp_socket_of(node)
+        };
+        walk.owner_node = sock::next(node);
+        // A UDP slot mixes ports and namespaces; a freed node may belong to anything.
+        if sock::port(sk) == walk.port && sock::net(sk) == walk.net && sk != walk.own {
+            visit(walk, sk);
+        }
+        return 0;
+    }
+    if walk.bucket2_node != 0 {
+        let node = walk.bucket2_node;
+        walk.owner_node = sock::bucket2_owners(node);
+        walk.bucket2_node = sock::next(node);
+        return 0;
+    }
+    let node = walk.bucket_node;
+    if node == 0 {
+        walk.finished = 1;
+        return 1;
+    }
+    let bucket = sock::bucket_of(node);
+    walk.bucket_node = sock::next(node);
+    if sock::bucket_port(bucket) == walk.port && sock::bucket_net(bucket) == walk.net {
+        walk.buckets = walk.buckets.wrapping_add(1);
+        walk.l3mdev = sock::bucket_l3mdev(bucket);
+        walk.fastreuse = sock::bucket_fastreuse(bucket);
+        walk.fastreuseport = sock::bucket_fastreuseport(bucket);
+        let (list, owners) = sock::bucket_list(bucket);
+        if owners {
+            walk.owner_node = list;
+        } else {
+            walk.bucket2_node = list;
+        }
+    }
+    0
+}
+
+/// Counts an owner, and sends it if it is among those worth sending.
+#[inline(always)]
+fn visit(walk: &mut Walk, sk: u64) {
+    walk.total = walk.total.wrapping_add(1);
+    let listens = walk.protocol == sock::IPPROTO_TCP && sock::state(sk) == Sock::STATE_LISTEN;
+    // Both with SO_REUSEADDR and no listener: the rule lets them share, whatever the addresses.
+    let may_block = listens || walk.own_reuse == 0 || sock::reuse(sk) == 0;
+    let room = if listens {
+        walk.listeners = walk.listeners.wrapping_add(1);
+        walk.listeners <= MAX_LISTENERS
+    } else if may_block {
+        walk.blocking = walk.blocking.wrapping_add(1);
+        walk.blocking <= MAX_BLOCKING
+    } else {
+        walk.neighbours = walk.neighbours.wrapping_add(1);
+        walk.neighbours <= MAX_NEIGHBOURS
+    };
+    if !room {
+        if may_block {
+            walk.skipped = walk.skipped.wrapping_add(1);
+        }
+        return;
+    }
+    stats::count(Counter::HOLDERS_TRIGGERED);
+    let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
+        stats::count(Counter::HOLDERS_DROPPED);
+        walk.lost = walk.lost.wrapping_add(1);
+        return;
+    };
+    let to = record.as_mut_ptr();
+    // SAFETY: the reserved record; every byte is written.
+    unsafe {
+        (*to).header = header::<HolderRecord>(RecordKind::HOLDER, walk.time, walk.id);
+        sock::fill(&raw mut (*to).sock, sk, walk.protocol);
+        (*to).l3mdev = walk.l3mdev;
+        (*to).fastreuse = walk.fastreuse;
+        (*to).fastreuseport = walk.fastreuseport;
+        (*to).pad = [0; 6];
+        let cookie = (*to).sock.cookie;
+        (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie);
+        if cookie != 0 && may_block {
+            watch(cookie, walk.time);
+        }
+    }
+    record.submit(u64::from(BPF_RB_NO_WAKEUP));
+    stats::count(Counter::HOLDERS_EMITTED);
+    walk.emitted = walk.emitted.wrapping_add(1);
+}
+
+/// Writes who took a socket; returns where that comes from.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64) -> u32 {
+    let mut found: *const Owner = core::ptr::null();
+    if cookie != 0 {
+        if let Some(owner) = OWNERS.get_ptr(cookie) {
+            found = owner;
+        } else if let Some(owner) = PAST.get_ptr(cookie) {
+            found = owner;
+        }
+    }
+    let mut last_listener = false;
+    if found.is_null() && sock::state(sk) == Sock::STATE_TIME_WAIT {
+        found = owners::last_listener(sk);
+        last_listener = true;
+    }
+    // SAFETY: a map value that stays mapped; the caller's promise for `to`.
+    unsafe {
+        if found.is_null() {
+            copy_owner(to, &NOBODY);
+            return u32::from(OwnerSource::NONE);
+        }
+        copy_owner(to, found);
+        if last_listener {
+            u32::from(OwnerSource::LAST_LISTENER)
+        } else {
+            u32::from((*found).source)
+        }
+    }
+}
+
+/// Copies word by word: a whole copy becomes a call to a byte-wise `memmove`.
+///
+/// # Safety
+/// `from` is valid for reads, `to` for writes.
+#[inline(always)]
+pub(crate) unsafe fn copy_owner(to: *mut Owner, from: *const Owner) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).comm[0] = (*from).comm[0];
+        (*to).comm[1] = (*from).comm[1];
+        (*to).start_time = (*from).start_time;
+        (*to).taken_at = (*from).taken_at;
+        (*to).seen_at = (*from).seen_at;
+        (*to).released_at = (*from).released_at;
+        (*to).cgroup = (*from).cgroup;
+        (*to).tgid = (*from).tgid;
+        (*to).uid = (*from).uid;
+        (*to).origin = (*from).origin;
+        (*to).source = (*from).source;
+        (*to).port = (*from).port;
+        (*to).unproven = (*from).unproven;
+    }
+}
+
+/// Asks to be told when a key of an open incident moves on.
+#[inline(always)]
+pub(crate) fn watch(key: u64, time: u64) {
+    if WATCHED.insert(key, time, 0).is_err() {
+        stats::count(Counter::WATCHED_FULL);
+    }
+}
+
+/// The head of a record.
+#[inline(always)]
+pub(crate) fn header<T>(kind: u16, time: u64, id: u64) -> RecordHeader {
+    RecordHeader {
+        kind,
+        size: size_of::<T>() as u16,
+        // SAFETY: a helper without arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() },
+        time,
+        id,
+    }
+}
