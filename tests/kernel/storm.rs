@@ -1,1 +1,79 @@
-//! x
+//! A failure is never lost while connects rush by at full speed.
+
+use anyhow::{Result, ensure};
+use portwatch_tests::event::{Body, Event};
+use portwatch_tests::make;
+use portwatch_tests::puppet::Puppet;
+use portwatch_tests::stage::Stage;
+use portwatch_tests::tracer::Tracer;
+use portwatch_tests::wait::PATIENCE;
+
+use crate::play::refused;
+
+const ATTEMPTS: u64 = 300;
+
+fn storm(options: &[&str]) -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, options)?;
+    let made = make::established(&stage.netns)?;
+    let mut server = Puppet::start(&stage.netns, "storm-server")?;
+    server.listener("l", "tcp4", &[], "127.0.0.1:7100")?;
+    server.tell("serve l")?;
+    let mut clients = Puppet::start(&stage.netns, "storm-client")?;
+    clients.tell("storm 127.0.0.1:7100 2")?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    for _ in 0..ATTEMPTS {
+        refused(&mut binder, "tcp4")?;
+        binder.tell("close b")?;
+    }
+    let connects = clients.tell_number("calm")?;
+    let last = |event: &Event| {
+        event
+            .conflict()
+            .is_some_and(|conflict| conflict.attempt == ATTEMPTS)
+    };
+    tracer.wait_for("last attempt", PATIENCE, last)?;
+    let trace = tracer.finish()?;
+    ensure!(trace.status.success(), "it ended with {}", trace.status);
+    let conflicts = trace.conflicts();
+    let attempts: Vec<u64> = conflicts.iter().map(|told| told.attempt).collect();
+    let all: Vec<u64> = (1..=ATTEMPTS).collect();
+    ensure!(
+        attempts == all,
+        "{} of {ATTEMPTS} failures were told beside {connects} connects",
+        attempts.len()
+    );
+    for conflict in conflicts {
+        ensure!(
+            conflict.cause == "outbound-connection"
+                && conflict.holders[0].processes[0].pid == made.holder.pid(),
+            "{conflict:#?}"
+        );
+    }
+    ensure!(
+        connects > 1000,
+        "only {connects} connects: that was no storm"
+    );
+    let complete = trace
+        .events
+        .iter()
+        .all(|event| !matches!(event.body, Body::Lost(_)));
+    ensure!(
+        complete || options.contains(&"--events"),
+        "events were lost"
+    );
+    Ok(())
+}
+
+#[test]
+fn no_failure_is_lost() -> Result<()> {
+    storm(&[])
+}
+
+/// Successes may be dropped then, and are counted; failures may not.
+#[test]
+fn no_failure_is_lost_when_every_success_is_told() -> Result<()> {
+    storm(&["--events", "all"])
+}

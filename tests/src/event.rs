@@ -83,6 +83,36 @@ impl Event {
             None
         }
     }
+
+    /// The end of an incident, if it is one.
+    #[must_use]
+    pub fn resolved(&self) -> Option<&Resolved> {
+        if let Body::Resolved(resolved) = &self.body {
+            Some(resolved)
+        } else {
+            None
+        }
+    }
+
+    /// The refused call, if it is one.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Refused> {
+        if let Body::Refused(refused) = &self.body {
+            Some(refused)
+        } else {
+            None
+        }
+    }
+
+    /// The port that a socket got, if it tells of one.
+    #[must_use]
+    pub fn assign(&self) -> Option<&Assign> {
+        if let Body::Assign(assign) = &self.body {
+            Some(assign)
+        } else {
+            None
+        }
+    }
 }
 
 fn body(kind: &str, rest: Map<String, Value>) -> Result<Body> {

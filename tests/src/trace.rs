@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
 
-use crate::event::{Body, Conflict, Event, Resolved};
+use crate::event::{Assign, Body, Conflict, Event, Refused, Resolved};
 
 /// All that a tracer said, after its end.
 #[derive(Debug)]
@@ -27,16 +27,19 @@ impl Trace {
     /// The ends of incidents.
     #[must_use]
     pub fn resolved(&self) -> Vec<&Resolved> {
-        self.events
-            .iter()
-            .filter_map(|event| {
-                if let Body::Resolved(resolved) = &event.body {
-                    Some(resolved)
-                } else {
-                    None
-                }
-            })
-            .collect()
+        self.events.iter().filter_map(Event::resolved).collect()
+    }
+
+    /// The calls refused for another reason than use.
+    #[must_use]
+    pub fn refused(&self) -> Vec<&Refused> {
+        self.events.iter().filter_map(Event::refused).collect()
+    }
+
+    /// The ports that sockets got.
+    #[must_use]
+    pub fn assigned(&self) -> Vec<&Assign> {
+        self.events.iter().filter_map(Event::assign).collect()
     }
 
     /// The names of the incidents, each once, in the order of their first attempt.

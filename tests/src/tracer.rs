@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -51,19 +51,13 @@ pub struct Tracer {
 impl Tracer {
     /// Starts it for `netns` with more options, and waits until it is ready.
     pub fn start(netns: &NetNs, options: &[&str]) -> Result<Self> {
-        if !binary().is_file() {
-            bail!(
-                "no tracer at {}: build it, or set PORTWATCH_BIN",
-                binary().display()
-            );
-        }
         let talk = NamedTempFile::new()?;
-        let (ready, ready_writer) = std::io::pipe()?;
-        let mut child = command(netns, options, ready_writer.into())
-            .stdout(Stdio::piped())
-            .stderr(talk.reopen()?)
-            .spawn()
-            .context("could not start the tracer")?;
+        let options: Vec<&str> = ["--format", "json"]
+            .iter()
+            .chain(options)
+            .copied()
+            .collect();
+        let (mut child, ready) = spawn(netns, &options, Stdio::piped(), talk.reopen()?.into())?;
         let stdout = child.stdout.take().context("no stdout")?;
         let (sender, lines) = mpsc::channel();
         let reader = thread::spawn(move || {
@@ -183,11 +177,68 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        end(&mut self.child);
     }
+}
+
+/// A tracer with free output, for what [`Tracer`] does not read: text, a closed pipe. It is killed
+/// on drop.
+#[derive(Debug)]
+pub struct Bare {
+    /// The process.
+    pub child: Child,
+}
+
+impl Bare {
+    /// Starts it and waits until it is ready.
+    pub fn start(netns: &NetNs, options: &[&str], stdout: Stdio) -> Result<Self> {
+        let (child, ready) = spawn(netns, options, stdout, Stdio::inherit())?;
+        let bare = Self { child };
+        wait_ready(ready)?;
+        Ok(bare)
+    }
+
+    /// Sends it a signal, if any, and waits for its end.
+    pub fn end(&mut self, signal: Option<Signal>) -> Result<ExitStatus> {
+        if let Some(signal) = signal {
+            kill_process(Pid::from_child(&self.child), signal)?;
+        }
+        wait::until("the tracer's end", END, || Ok(self.child.try_wait()?))
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Child) {
+    if matches!(child.try_wait(), Ok(None)) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn spawn(
+    netns: &NetNs,
+    options: &[&str],
+    stdout: Stdio,
+    stderr: Stdio,
+) -> Result<(Child, PipeReader)> {
+    if !binary().is_file() {
+        bail!(
+            "no tracer at {}: build it, or set PORTWATCH_BIN",
+            binary().display()
+        );
+    }
+    let (ready, ready_writer) = std::io::pipe()?;
+    let child = command(netns, options, ready_writer.into())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .context("could not start the tracer")?;
+    Ok((child, ready))
 }
 
 /// `portwatch watch` for one namespace, to run with a descriptor that it tells its readiness to.
@@ -201,7 +252,7 @@ fn command(netns: &NetNs, options: &[&str], ready: OwnedFd) -> Command {
         .arg(r#"exec 3>&0 </dev/null; exec "$@""#)
         .arg("sh")
         .arg(binary())
-        .args(["watch", "--format", "json", "--ready-fd", "3", "--netns"])
+        .args(["watch", "--ready-fd", "3", "--netns"])
         .arg(netns.inode().to_string())
         .args(options)
         .stdin(Stdio::from(ready))
