@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     machine, setup,
-    step::{Step, say},
+    step::Step,
     toolchain::{Gap, Toolchain},
 };
 
@@ -83,7 +83,7 @@ pub(crate) fn install_linker(toolchain: Toolchain) -> Result<()> {
     };
     let mut cargo = machine::cargo();
     cargo
-        .args(["install", "bpf-linker", "--version", BPF_LINKER])
+        .args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked"])
         .args([
             "--no-default-features",
             "--features",
@@ -147,8 +147,10 @@ fn has_packages(packages: &[&str]) -> bool {
 pub(crate) fn apt_install(what: &str, packages: &[&str]) -> Result<()> {
     let mut args = vec!["install", "-y", "--no-install-recommends", "--no-remove"];
     args.extend(packages);
-    say(format_args!("  apt-get install {}", packages.join(" ")));
-    apt_get(what, &args)
+    apt_get(
+        &format!("{what}: apt-get install {}", packages.join(" ")),
+        &args,
+    )
 }
 
 /// One quiet step of apt-get, as root.

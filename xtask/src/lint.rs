@@ -111,14 +111,32 @@ fn get_clippy(toolchain: Toolchain) -> Result<()> {
 /// Licences, sources, duplicates and advisories, by the rules of `deny.toml`.
 fn dependencies() -> Result<()> {
     if !machine::has("cargo-deny") {
-        say(
-            "SKIPPED: the dependencies: cargo-deny is not installed (`cargo install cargo-deny --locked`)",
-        );
+        say("SKIPPED: the dependencies: no cargo-deny (`cargo install cargo-deny --locked`)");
         return Ok(());
     }
-    let mut cargo = machine::cargo();
-    cargo.args(["deny", "check"]);
-    Step::new("cargo-deny", cargo)
-        .fix("deny.toml holds the rules; the advisories need network access")
-        .aloud()
+    let mut rules = machine::cargo();
+    rules.args([
+        "deny",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]);
+    let rules = Step::new("the dependencies' licences, duplicates and sources", rules)
+        .fix("replace that dependency, or say in deny.toml why it may stay")
+        .aloud();
+
+    let mut advisories = machine::cargo();
+    advisories.args(["deny", "check", "advisories"]);
+    let mut unreachable = false;
+    let advisories = Step::new("the dependencies' advisories", advisories)
+        .fix("update that dependency, or say in deny.toml why the advisory does not touch us")
+        .watched(|line| unreachable |= line.contains("failed to fetch advisory database"));
+    if unreachable {
+        say("SKIPPED: the advisories: their database cannot be reached from here");
+        return rules;
+    }
+    rules.and(advisories)
 }

@@ -6,6 +6,22 @@ use std::{
     process::Command,
 };
 
+use anyhow::Result;
+
+use crate::step::Step;
+
+/// What sudo has to leave in the environment, besides every `PORTWATCH_...`.
+const PRESERVED: [&str; 8] = [
+    "PATH",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_TARGET_DIR",
+    "CI",
+    "NO_COLOR",
+    "PORTWATCH_BIN",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+];
+
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     let here = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
@@ -70,19 +86,33 @@ pub(crate) fn preserved() -> String {
     let ours = env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("PORTWATCH_"));
-    let names: Vec<_> = [
-        "PATH",
-        "CI",
-        "NO_COLOR",
-        "RUST_BACKTRACE",
-        "RUST_LOG",
-        "PORTWATCH_BIN",
-    ]
-    .into_iter()
-    .map(str::to_owned)
-    .chain(ours)
-    .collect();
+    let names: Vec<_> = PRESERVED
+        .into_iter()
+        .map(str::to_owned)
+        .chain(ours)
+        .collect();
     format!("--preserve-env={}", names.join(","))
+}
+
+/// Mounts the trace file system where nothing has (a container, a bare machine): without it no
+/// program can be attached to a tracepoint. Systemd mounts it everywhere else.
+pub(crate) fn mount_tracefs() -> Result<()> {
+    let at = Path::new("/sys/kernel/tracing");
+    // Only root may look inside, so a user cannot tell; mountinfo tells everybody.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = mounts
+        .lines()
+        .any(|mount| mount.split(' ').nth(4).map(Path::new) == Some(at));
+    if mounted || !at.is_dir() {
+        return Ok(());
+    }
+    let Some(mut mount) = as_root("mount") else {
+        return Ok(());
+    };
+    mount.args(["-t", "tracefs", "tracefs"]).arg(at);
+    Step::new("mount tracefs on /sys/kernel/tracing", mount)
+        .fix("this kernel or container refuses it: see `portwatch doctor`")
+        .quietly()
 }
 
 /// Whether this is a continuous-integration run, where a skipped test is a failure.

@@ -16,6 +16,10 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
             portwatch.display()
         )
     })?;
+    if let Err(error) = machine::mount_tracefs() {
+        // Half of portwatch's commands do without; the others say so themselves.
+        say(format_args!("{error:#}"));
+    }
     if !machine::is_root() {
         say("run it as root (sudo may ask for your password)");
     }

@@ -87,6 +87,7 @@ fn privileged(name: &str, portwatch: &Path, report: &mut Report) -> Result<()> {
         ));
         return Ok(());
     };
+    machine::mount_tracefs()?;
     if name == "real" {
         let mut cargo = with_runner(&runner, portwatch);
         cargo.args([
