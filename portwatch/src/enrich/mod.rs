@@ -1,11 +1,22 @@
 //! Events meet the machine's facts: names, arguments, who has a socket now.
 //!
-//! Asks the [`facts::Facts`] trait, never /proc directly, so that a replay gives the same answers.
+//! [`enrich`] asks the [`facts::Facts`] trait, never /proc directly, so that a replay gives the
+//! same answers. [`live::LiveFacts`] is the answer of the machine we run on.
 
+pub mod clock;
+pub mod container;
 pub mod facts;
+pub mod live;
+pub mod netns;
+mod patience;
+pub mod proc;
+mod scan;
+#[cfg(test)]
+mod tests;
 
-use crate::decode::event::Event;
-use facts::{NetnsFacts, ProcessFacts, SocketUser};
+use crate::decode::event::{Event, Failure, Ktime, Task, Tgid};
+use facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
+use std::collections::HashSet;
 
 /// An event with everything that was asked of the machine about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,4 +39,118 @@ pub struct EventFacts {
     pub netns: Option<NetnsFacts>,
     /// Names of the devices that the event mentions, by index.
     pub devices: Vec<(u32, String)>,
+}
+
+impl EventFacts {
+    /// What was read of the process `tgid` that started at `start` (to the precision of /proc).
+    #[must_use]
+    pub fn process(&self, tgid: Tgid, start: Ktime) -> Option<&ProcessFacts> {
+        self.processes
+            .iter()
+            .find(|process| process.tgid == tgid && same_start(process.start, start))
+    }
+}
+
+/// Two stamps are the start of one process: equal in the clock ticks that /proc shows. The kernel's
+/// records have nanoseconds, /proc has not, so a plain `==` between them is always wrong.
+#[must_use]
+pub fn same_start(one: Ktime, other: Ktime) -> bool {
+    proc::ticks(one) == proc::ticks(other)
+}
+
+/// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
+/// of the holders' sockets, these users and the remembered owners, namespace, devices. Events other
+/// than a failure ask for their own process only, an exit for nothing.
+pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
+    let answers = match &event {
+        Event::Failure(failure) => about_failure(failure, facts),
+        Event::Refused(failure) => about_task(&failure.task, facts),
+        Event::Assign(assign) => about_task(&assign.task, facts),
+        Event::Release(release) => about_task(&release.task, facts),
+        Event::Exit(_) => EventFacts::default(),
+    };
+    Enriched {
+        event,
+        facts: answers,
+    }
+}
+
+fn about_task(task: &Task, facts: &mut dyn Facts) -> EventFacts {
+    let mut asked = Asked::default();
+    asked.process(task.tgid, task.start, facts);
+    EventFacts {
+        processes: asked.found,
+        ..EventFacts::default()
+    }
+}
+
+fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
+    let mut asked = Asked::default();
+    asked.process(failure.task.tgid, failure.task.start, facts);
+
+    let inodes = unique(
+        failure
+            .holders
+            .iter()
+            .filter_map(|holder| holder.socket.inode),
+    );
+    // Nothing to look for is an answer too: no visible process has it.
+    let socket_users = if inodes.is_empty() {
+        Some(Vec::new())
+    } else {
+        facts.socket_users(&inodes)
+    };
+    for (_, user) in socket_users.iter().flatten() {
+        asked.process(user.tgid, user.start, facts);
+    }
+    for owner in failure
+        .holders
+        .iter()
+        .filter_map(|holder| holder.owner.as_ref())
+    {
+        asked.process(owner.tgid, owner.start, facts);
+    }
+
+    let netns = facts.netns(failure.netns, Some(failure.task.tgid));
+    let mentioned = failure
+        .holders
+        .iter()
+        .flat_map(|holder| [holder.socket.device, holder.l3mdev]);
+    let indexes = unique(
+        std::iter::once(failure.socket.device)
+            .chain(mentioned)
+            .filter(|index| *index != 0),
+    );
+    let devices = indexes
+        .into_iter()
+        .filter_map(|index| Some((index, facts.device(failure.netns, index)?)))
+        .collect();
+    EventFacts {
+        processes: asked.found,
+        socket_users,
+        netns: Some(netns),
+        devices,
+    }
+}
+
+/// Processes asked for so far: each is asked for once.
+#[derive(Default)]
+struct Asked {
+    seen: HashSet<(Tgid, u64)>,
+    found: Vec<ProcessFacts>,
+}
+
+impl Asked {
+    /// The kernel's own task has no /proc.
+    fn process(&mut self, tgid: Tgid, start: Ktime, facts: &mut dyn Facts) {
+        if tgid.0 != 0 && self.seen.insert((tgid, proc::ticks(start))) {
+            self.found.extend(facts.process(tgid, start));
+        }
+    }
+}
+
+/// The values without repetition, in the order in which they first come.
+fn unique<T: Copy + Eq + std::hash::Hash>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    values.filter(|value| seen.insert(*value)).collect()
 }

@@ -1,6 +1,9 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
 pub mod btf;
+pub mod environment;
 pub mod hooks;
 pub mod load;
+pub mod mountinfo;
 pub mod offsets;
+pub mod privilege;

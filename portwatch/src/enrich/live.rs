@@ -1,0 +1,148 @@
+//! [`Facts`] from the machine we run on: /proc, now.
+//!
+//! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
+
+use super::facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
+use super::netns::Namespaces;
+use super::proc::Proc;
+use super::same_start;
+pub use super::scan::{ProcScan, SocketFinder};
+use crate::decode::event::{Ktime, NetnsId, Tgid};
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Inode of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Who has a socket is asked again when the answer is older: a storm of failures over one port must
+/// not read every descriptor of the machine each time.
+const USERS_FRESH: Duration = Duration::from_millis(200);
+
+/// More sockets than this are not remembered.
+const USERS_MAX: usize = 4096;
+
+/// When a socket was asked for, and who had it.
+type Answer = (Instant, Vec<SocketUser>);
+
+/// The facts of this machine.
+pub struct LiveFacts {
+    initial: bool,
+    proc: Proc,
+    namespaces: Namespaces,
+    finder: Box<dyn SocketFinder + Send>,
+    users: HashMap<u64, Answer>,
+}
+
+impl LiveFacts {
+    /// Facts from /proc, sockets' users by reading every descriptor.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_finder(Box::new(ProcScan::new(Path::new("/proc"))))
+    }
+
+    /// Facts from /proc, sockets' users by a way of the caller's.
+    #[must_use]
+    pub fn with_finder(finder: Box<dyn SocketFinder + Send>) -> Self {
+        let root = Path::new("/proc");
+        Self::below(root, pid_namespace_is_initial(root), finder)
+    }
+
+    fn below(root: &Path, initial: bool, finder: Box<dyn SocketFinder + Send>) -> Self {
+        Self {
+            initial,
+            proc: Proc::new(root),
+            namespaces: Namespaces::new(root, initial),
+            finder,
+            users: HashMap::new(),
+        }
+    }
+
+    /// The kernel's process numbers are those of our /proc. Where not, no process is ever looked
+    /// up: the number would be a stranger's.
+    #[must_use]
+    pub fn pid_namespace_is_initial(&self) -> bool {
+        self.initial
+    }
+
+    /// The network namespaces, for the start line and for asking each its sockets.
+    pub fn namespaces(&mut self) -> &mut Namespaces {
+        &mut self.namespaces
+    }
+
+    /// A remembered answer is fresh and every process in it still runs.
+    fn holds(&self, (since, users): &Answer) -> bool {
+        since.elapsed() < USERS_FRESH
+            && users.iter().all(|user| {
+                let now = self.proc.stat(user.tgid);
+                now.is_some_and(|now| same_start(now.start, user.start) && now.runs())
+            })
+    }
+
+    fn remember(&mut self, asked: &[u64], found: &[(u64, SocketUser)]) {
+        // Fresh counts from the end of the search, or a slow one would be asked without pause.
+        let now = Instant::now();
+        self.users
+            .retain(|_, (since, _)| now.duration_since(*since) < USERS_FRESH);
+        if self.users.len() + asked.len() > USERS_MAX {
+            self.users.clear();
+        }
+        for inode in asked.iter().take(USERS_MAX) {
+            let users = found.iter().filter(|(of, _)| of == inode);
+            let users = users.map(|(_, user)| user.clone()).collect();
+            self.users.insert(*inode, (now, users));
+        }
+    }
+}
+
+impl Default for LiveFacts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Facts for LiveFacts {
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.initial
+            .then(|| self.proc.process(tgid, start))
+            .flatten()
+    }
+
+    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+        if !self.initial {
+            return None;
+        }
+        let mut lines = Vec::new();
+        let mut asked = Vec::new();
+        for inode in inodes {
+            match self.users.get(inode).filter(|answer| self.holds(answer)) {
+                Some((_, users)) => lines.extend(users.iter().map(|user| (*inode, user.clone()))),
+                None => asked.push(*inode),
+            }
+        }
+        if !asked.is_empty() {
+            let found = self.finder.users(&asked)?;
+            self.remember(&asked, &found);
+            lines.extend(found);
+        }
+        Some(lines)
+    }
+
+    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
+        self.namespaces.facts(netns, hint)
+    }
+
+    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
+        self.namespaces.device(netns, index)
+    }
+}
+
+/// `false` also where it cannot be told.
+fn pid_namespace_is_initial(root: &Path) -> bool {
+    std::fs::metadata(root.join("self/ns/pid"))
+        .is_ok_and(|namespace| namespace.ino() == INITIAL_PID_NAMESPACE)
+}
+
+#[cfg(test)]
+mod tests;
