@@ -65,8 +65,9 @@ impl Sock {
     pub const FLAG_FREEBIND: u32 = 1 << 7;
     /// IP_TRANSPARENT.
     pub const FLAG_TRANSPARENT: u32 = 1 << 8;
-    /// TIME_WAIT only: `tw_connect_bind` (6.18), connect() took the port.
-    pub const FLAG_TW_CONNECT_BIND: u32 = 1 << 9;
+    /// connect() took the port: `SOCK_CONNECT_BIND`, in TIME_WAIT `tw_connect_bind`. Only set by
+    /// kernels that have them (6.18).
+    pub const FLAG_CONNECT_BIND: u32 = 1 << 9;
 
     /// `SOCK_BINDADDR_LOCK` in `userlocks` (include/net/sock.h).
     pub const BINDADDR_LOCK: u8 = 4;

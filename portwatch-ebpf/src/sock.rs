@@ -167,12 +167,15 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     if state == Sock::STATE_TIME_WAIT {
         flags &= !Sock::FLAG_KERNEL;
         if has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0 {
-            flags |= Sock::FLAG_TW_CONNECT_BIND;
+            flags |= Sock::FLAG_CONNECT_BIND;
         }
     } else if state != Sock::STATE_NEW_SYN_RECV {
         flags |= Sock::FLAG_FULL | full_flags(sk);
         uid = read(sk, off!(sk_uid));
         locks = userlocks(sk);
+        if has_connect_bind() && locks & Sock::CONNECT_BIND != 0 {
+            flags |= Sock::FLAG_CONNECT_BIND;
+        }
         let socket: u64 = read(sk, off!(sk_socket));
         if socket != 0 {
             flags |= Sock::FLAG_HAS_SOCKET;
@@ -363,8 +366,12 @@ fn tcp_hashinfo(net: u64) -> u64 {
 /// First node of UDP's hash slot of a port (net/ipv4/udp.c:udp_get_table_prot, udp_hashfn).
 #[inline(always)]
 pub(crate) fn udp_chain(sk: u64, net: u64, port: u16) -> u64 {
-    let prot: u64 = read(sk, off!(skc_prot));
-    let mut table: u64 = read(prot, off!(proto_udp_table));
+    let mut table = 0;
+    // Gone in 7.1.
+    if off!(proto_udp_table) != ABSENT {
+        let prot: u64 = read(sk, off!(skc_prot));
+        table = read(prot, off!(proto_udp_table));
+    }
     if table == 0 && off!(net_udp_table) != ABSENT {
         table = read(net, off!(net_udp_table));
     }

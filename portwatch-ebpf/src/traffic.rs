@@ -9,14 +9,15 @@ use crate::{
     walk::header,
 };
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use portwatch_common::{AssignRecord, Counter, ExitRecord, Owner, RecordKind, ReleaseRecord};
+use portwatch_common::{AssignRecord, Call, Counter, ExitRecord, Owner, RecordKind, ReleaseRecord};
 
 /// A socket has a port that it did not have before the call.
 #[inline(always)]
 pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
     let task = task::current();
-    let watched = is_watched(REQUESTER | u64::from(task::tgid(task)));
-    if watched {
+    // A requester that goes on connecting says nothing about the port it wanted.
+    let bound = call == Call::BIND || call == Call::LISTEN;
+    if bound && is_watched(REQUESTER | u64::from(task::tgid(task))) {
         stats::count(Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<AssignRecord>(0) {
             Some(mut record) => {

@@ -1,6 +1,7 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
 pub mod btf;
+pub mod control;
 pub mod environment;
 pub mod hooks;
 pub mod load;

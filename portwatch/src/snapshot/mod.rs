@@ -1,1 +1,93 @@
-//! Sockets older than the probes.
+//! Sockets older than the probes, and who has a socket now: one pass of `iter/task_file` over every
+//! descriptor of every process, in all network namespaces.
+//!
+//! The pass also seeds the kernel's OWNERS and LISTENERS maps (portwatch-ebpf, `probes/snapshot`):
+//! nothing of that goes through user space, so nothing can come between.
+
+use crate::decode::{self, Found};
+use crate::source::RawRecord;
+use aya::{
+    Btf, Ebpf,
+    programs::{Iter, ProgramError, links::LinkError},
+};
+use bytes::Bytes;
+use portwatch_common::SnapshotRecord;
+use std::io::{self, Read};
+
+/// Program of the object.
+const PROGRAM: &str = "snapshot";
+
+/// Why the scan cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The object has no such program.
+    #[error("the BPF object has no program `{PROGRAM}`")]
+    NoProgram,
+    /// The kernel refused it.
+    #[error("the descriptor iterator was refused: {}", crate::probe::load::program_reason(.0))]
+    Program(#[source] ProgramError),
+    /// Its link cannot be made a file.
+    #[error("the descriptor iterator cannot be opened")]
+    Link(#[source] LinkError),
+    /// Reading failed.
+    #[error("the descriptor iterator cannot be read")]
+    Read(#[source] io::Error),
+}
+
+/// The loaded iterator; each pass opens it anew.
+#[derive(Debug)]
+pub struct Scanner {
+    _private: (),
+}
+
+impl Scanner {
+    /// Loads the iterator.
+    ///
+    /// # Errors
+    /// The kernel refused it.
+    pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, SnapshotError> {
+        program(ebpf)?
+            .load("task_file", btf)
+            .map_err(SnapshotError::Program)?;
+        Ok(Self { _private: () })
+    }
+
+    /// One pass: every descriptor of every process that is a socket with a port. Also the number of
+    /// records that made no sense.
+    ///
+    /// # Errors
+    /// The iterator cannot be opened or read.
+    pub fn pass(&self, ebpf: &mut Ebpf) -> Result<(Vec<Found>, usize), SnapshotError> {
+        let iterator = program(ebpf)?;
+        let link = iterator.attach().map_err(SnapshotError::Program)?;
+        let mut file = iterator
+            .take_link(link)
+            .map_err(SnapshotError::Program)?
+            .into_file()
+            .map_err(SnapshotError::Link)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(SnapshotError::Read)?;
+        Ok(split(Bytes::from(bytes)))
+    }
+}
+
+/// The records of one pass.
+fn split(mut bytes: Bytes) -> (Vec<Found>, usize) {
+    let mut found = Vec::new();
+    let mut bad = 0;
+    while bytes.len() >= size_of::<SnapshotRecord>() {
+        let record = bytes.split_to(size_of::<SnapshotRecord>());
+        match decode::found(&RawRecord::new(record)) {
+            Ok(socket) => found.push(socket),
+            Err(_) => bad += 1,
+        }
+    }
+    (found, bad + usize::from(!bytes.is_empty()))
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Iter, SnapshotError> {
+    ebpf.program_mut(PROGRAM)
+        .ok_or(SnapshotError::NoProgram)?
+        .try_into()
+        .map_err(SnapshotError::Program)
+}

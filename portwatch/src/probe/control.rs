@@ -1,0 +1,143 @@
+//! The maps through which user space steers the probes and reads their counters.
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+};
+use portwatch_common::{Config, Counter};
+
+/// Bit 63 of a WATCHED key: a process, not a socket's cookie.
+const REQUESTER: u64 = 1 << 63;
+
+/// Why the maps cannot be used: they are our own, so this is a defect or a lack of memory.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The object has no such map.
+    #[error("the BPF object has no map `{0}`")]
+    NoMap(&'static str),
+    /// The kernel refused.
+    #[error("the map `{name}` cannot be used")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// The kernel's or aya's reason.
+        #[source]
+        source: MapError,
+    },
+}
+
+/// Totals of the kernel side since the start, all CPUs together, by [`Counter`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals([u64; Counter::COUNT as usize]);
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self([0; Counter::COUNT as usize])
+    }
+}
+
+impl Totals {
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, counter: u32) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Handles of CONFIG, STATS and WATCHED.
+pub struct Control {
+    config: Array<MapData, ConfigValue>,
+    stats: PerCpuArray<MapData, u64>,
+    watched: HashMap<MapData, u64, u64>,
+    current: Config,
+}
+
+impl Control {
+    /// Takes the maps out of a loaded object.
+    ///
+    /// # Errors
+    /// A map is missing or of another type.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, ControlError> {
+        Ok(Self {
+            config: take(ebpf, "CONFIG")?,
+            stats: take(ebpf, "STATS")?,
+            watched: take(ebpf, "WATCHED")?,
+            current: Config::default(),
+        })
+    }
+
+    /// Says what is wanted of the probes.
+    ///
+    /// # Errors
+    /// The kernel refused the write.
+    pub fn want(&mut self, traffic: bool, refused: bool) -> Result<(), ControlError> {
+        self.current.traffic = u32::from(traffic);
+        self.current.refused = u32::from(refused);
+        self.write()
+    }
+
+    /// From now on a socket without an entry is younger than the probes.
+    ///
+    /// # Errors
+    /// The kernel refused the write.
+    pub fn snapshot_done(&mut self) -> Result<(), ControlError> {
+        self.current.snapshot_done = 1;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), ControlError> {
+        self.config
+            .set(0, ConfigValue(self.current), 0)
+            .map_err(|source| ControlError::Map {
+                name: "CONFIG",
+                source,
+            })
+    }
+
+    /// Reads every counter.
+    ///
+    /// # Errors
+    /// The kernel refused the read.
+    pub fn totals(&self) -> Result<Totals, ControlError> {
+        let mut totals = Totals::default();
+        for (counter, total) in (0..Counter::COUNT).zip(&mut totals.0) {
+            let values = self
+                .stats
+                .get(&counter, 0)
+                .map_err(|source| ControlError::Map {
+                    name: "STATS",
+                    source,
+                })?;
+            *total = values.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+        }
+        Ok(totals)
+    }
+
+    /// Stops watching a process; one that is not watched is fine.
+    pub fn unwatch_process(&mut self, tgid: u32) {
+        // The kernel side removes keys as well, so "not found" is an ordinary answer.
+        let _ = self.watched.remove(&(REQUESTER | u64::from(tgid)));
+    }
+
+    /// Stops watching a holder's socket.
+    pub fn unwatch_socket(&mut self, cookie: u64) {
+        let _ = self.watched.remove(&cookie);
+    }
+}
+
+/// Takes one map out of the object as its type.
+fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, ControlError> {
+    let map = ebpf.take_map(name).ok_or(ControlError::NoMap(name))?;
+    T::try_from(map).map_err(|source| ControlError::Map { name, source })
+}
+
+/// [`Config`] as a map's value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct ConfigValue(Config);
+
+// SAFETY: `Config` is `repr(C)` and holds nothing but `u32`s, so it is plain old data.
+unsafe impl aya::Pod for ConfigValue {}
