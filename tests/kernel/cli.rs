@@ -26,7 +26,7 @@ struct Two {
 }
 
 fn two_conflicts(stage: &Stage) -> Result<Two> {
-    let mut make = |port: u16, name: &str| -> Result<(Puppet, Puppet)> {
+    let make = |port: u16, name: &str| -> Result<(Puppet, Puppet)> {
         let address = format!("0.0.0.0:{port}");
         let mut holder = Puppet::start(&stage.netns, &format!("holder-{name}"))?;
         holder.listener("l", "tcp4", &[], &address)?;

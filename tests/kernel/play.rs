@@ -101,7 +101,7 @@ pub(crate) fn check(event: &Event, made: &Made, binder: &Puppet, right: &Verdict
         kinds: right.kinds,
         states: right.states,
         origin: right.origin,
-        peer: made.peer,
+        peers: made.peer.as_slice(),
         inode: made.inode,
     }
     .check(event)

@@ -1,1 +1,12 @@
-//! x
+//! Real programs: whose port is taken, and who takes it.
+//!
+//! `install-programs` brings what they need. Every test says `SKIPPED` when its program is missing.
+
+mod ceph;
+mod clients;
+mod java;
+mod nginx;
+mod postgres;
+mod python;
+mod scene;
+mod servers;

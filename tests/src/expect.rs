@@ -29,8 +29,8 @@ pub struct Expected<'a> {
     pub states: &'a [&'a str],
     /// The first holder's origin, which may be absent when `None`.
     pub origin: Option<&'a str>,
-    /// The first holder's remote end.
-    pub peer: Option<SocketAddr>,
+    /// The remote ends that are right for the first holder.
+    pub peers: &'a [SocketAddr],
     /// The first holder's inode.
     pub inode: Option<u64>,
 }
@@ -98,11 +98,9 @@ impl Expected<'_> {
                 holder.origin, self.origin
             ));
         }
-        if let Some(peer) = self.peer {
-            let told = holder.peer.as_ref().map(SocketAddr::from);
-            if told != Some(peer) {
-                wrong.push(format!("peer is {told:?}, not {peer}"));
-            }
+        let peer = holder.peer.as_ref().map(SocketAddr::from);
+        if !self.peers.is_empty() && !peer.is_some_and(|peer| self.peers.contains(&peer)) {
+            wrong.push(format!("peer is {peer:?}, not one of {:?}", self.peers));
         }
         if self.inode.is_some() && holder.inode != self.inode {
             wrong.push(format!("inode is {:?}, not {:?}", holder.inode, self.inode));

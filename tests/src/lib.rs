@@ -9,6 +9,7 @@ pub mod expect;
 pub mod make;
 pub mod netns;
 pub mod program;
+pub mod programs;
 pub mod puppet;
 pub mod sockets;
 pub mod stage;

@@ -57,23 +57,28 @@ fn made(mut holder: Puppet, socket: &str, peer: Option<SocketAddr>) -> Result<Ma
 
 /// A client whose source port the kernel picked; the server has accepted it as `a`.
 pub fn established(netns: &NetNs) -> Result<Made> {
-    connected(netns, "connect c")
+    connected(netns, PORT, "connect c")
+}
+
+/// The same with another port than the founding case's.
+pub fn established_on(netns: &NetNs, port: u16) -> Result<Made> {
+    connected(netns, port, "connect c")
 }
 
 /// The same by a thread of another name than the process.
 pub fn established_by_thread(netns: &NetNs) -> Result<Made> {
-    connected(netns, "in-thread msgr-worker-0 connect c")
+    connected(netns, PORT, "in-thread msgr-worker-0 connect c")
 }
 
-fn connected(netns: &NetNs, connect: &str) -> Result<Made> {
+fn connected(netns: &NetNs, port: u16, connect: &str) -> Result<Made> {
     let mut server = Puppet::start(netns, "made-server")?;
     server.listener("l", "tcp4", &["reuseaddr"], SERVICE)?;
     let mut client = Puppet::start(netns, "made-client")?;
     client.open("c", "tcp4", &[])?;
-    let pinned = netns.pin(PORT)?;
+    let pinned = netns.pin(port)?;
     let local = client.tell_address(&format!("{connect} {SERVICE}"))?;
     drop(pinned);
-    ensure!(local.port() == PORT, "the kernel picked {local}");
+    ensure!(local.port() == port, "the kernel picked {local}");
     server.tell("accept l a")?;
     let mut made = made(client, "c", Some(SERVICE.parse()?))?;
     made.others.push(server);

@@ -1,5 +1,6 @@
 //! A program under test: started in a process group of its own, its output kept, killed on drop.
 
+use std::borrow::BorrowMut;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -25,7 +26,8 @@ pub struct Program {
 
 impl Program {
     /// Starts `command`; its stdin is a pipe, its stdout and stderr are kept together.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(mut command: impl BorrowMut<Command>) -> Result<Self> {
+        let command = command.borrow_mut();
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

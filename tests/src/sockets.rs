@@ -2,7 +2,9 @@
 //!
 //! A socket that is bound and does not listen has no row there.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -28,6 +30,28 @@ pub enum Transport {
     Tcp,
     /// UDP over either family.
     Udp,
+}
+
+/// The processes that have a socket open, by a look into every /proc/PID/fd: what a test compares
+/// the tracer's answer with.
+pub fn processes_of(inode: u64) -> Result<Vec<u32>> {
+    let link = PathBuf::from(format!("socket:[{inode}]"));
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // It may have ended meanwhile, and a descriptor may have been closed.
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        if links.any(|target| target == link) {
+            processes.push(pid);
+        }
+    }
+    Ok(processes)
 }
 
 /// Parses the four files, each under a line `# name`.

@@ -33,6 +33,17 @@ impl Stage {
     ///
     /// At most two stages exist at a time, however many threads the test runner has.
     pub fn set() -> Result<Option<Self>> {
+        let stage = Self::bare()?;
+        if let Some(stage) = &stage {
+            for address in [HERE, THERE] {
+                stage.netns.add_address(&format!("{address}/32"))?;
+            }
+        }
+        Ok(stage)
+    }
+
+    /// The same without the two addresses.
+    pub fn bare() -> Result<Option<Self>> {
         if let Some(reason) = hindrance() {
             // Not a print macro: the test runner hides those of tests that pass.
             writeln!(io::stderr(), "SKIPPED: {reason}")?;
@@ -40,9 +51,6 @@ impl Stage {
         }
         let slot = Slot::take();
         let netns = NetNs::new()?;
-        for address in [HERE, THERE] {
-            netns.add_address(&format!("{address}/32"))?;
-        }
         Ok(Some(Self { netns, _slot: slot }))
     }
 }
