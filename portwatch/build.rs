@@ -16,8 +16,9 @@ mod toolchain;
 
 use std::{
     env, fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -81,13 +82,30 @@ fn prepare() -> Result<()> {
     if let Some(target) = out_dir.ancestors().nth(4) {
         again.env("CARGO_BUILD_BUILD_DIR", target.join("bpf"));
     }
-    let status = again
-        .status()
+    let mut again = again
+        .stdout(Stdio::piped())
+        .spawn()
         .context("the build script cannot run itself")?;
+    if let Some(told) = again.stdout.take() {
+        for line in BufReader::new(told).lines() {
+            let line = line.context("the build script's own output")?;
+            if !is_noise(&line) {
+                println!("{line}");
+            }
+        }
+    }
+    let status = again.wait()?;
     if !status.success() {
         bail!("the build of the BPF object ended with {status}");
     }
     Ok(())
+}
+
+/// Warnings that warn of nothing: blank lines, and rustup's notes that the distribution's toolchain
+/// has no cargo and another one's is taken. Cargo would repeat them at every build.
+fn is_noise(line: &str) -> bool {
+    line.strip_prefix("cargo:warning=")
+        .is_some_and(|text| text.is_empty() || text.starts_with("info: "))
 }
 
 /// The second run: builds the object.
