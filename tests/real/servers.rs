@@ -66,12 +66,7 @@ fn node() -> Result<()> {
     against_made(&scene, node_server(&scene))
 }
 
-/// It tries `[::]` and then `0.0.0.0`: one incident.
-#[test]
-fn apache() -> Result<()> {
-    let Some(scene) = Scene::set(&["/usr/sbin/apache2"])? else {
-        return Ok(());
-    };
+fn apache_server(scene: &Scene) -> Result<Binder> {
     scene.write(
         "apache.conf",
         "LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so\n\
@@ -81,11 +76,37 @@ fn apache() -> Result<()> {
     )?;
     let mut command = scene.command("/usr/sbin/apache2");
     command.args(["-d", &scene.path("")?, "-f", "apache.conf", "-DFOREGROUND"]);
+    Ok(Binder::new(command, "apache2", "could not bind to address"))
+}
+
+/// Its `[::]` is for IPv6 only and goes well, then `0.0.0.0` fails.
+#[test]
+fn apache() -> Result<()> {
+    let Some(scene) = Scene::set(&["/usr/sbin/apache2"])? else {
+        return Ok(());
+    };
+    against_made(&scene, apache_server(&scene)?)
+}
+
+/// Both of its addresses fail: one incident.
+#[test]
+fn apache_against_a_dual_stack_listener() -> Result<()> {
+    let Some(scene) = Scene::set(&["/usr/sbin/apache2"])? else {
+        return Ok(());
+    };
+    let tracer = Tracer::start(scene.netns(), &[])?;
+    let made = make::dual_stack_listener(scene.netns())?;
+    let holding = Holding {
+        cause: "listener",
+        state: "listen",
+        origin: Some("explicit-bind"),
+        ..Holding::made(&made)
+    };
     let binder = Binder {
         attempts: 2..=2,
-        ..Binder::new(command, "apache2", "Address already in use")
+        ..apache_server(&scene)?
     };
-    against_made(&scene, binder)
+    verdict(tracer, binder, &holding)
 }
 
 /// It tells its parent on descriptor 3, which is stdout here.
