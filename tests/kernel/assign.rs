@@ -1,7 +1,8 @@
 //! `--events assign`: every way in which the kernel picks a port, and what follows when it cannot.
 
 use anyhow::{Context, Result, bail, ensure};
-use portwatch_tests::event::{Assign, Body, Conflict};
+use portwatch_tests::contract::{Assign, Conflict};
+use portwatch_tests::event::Body;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{HERE, PORT, Stage};
 use portwatch_tests::tracer::Tracer;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use portwatch_tests::event::{Conflict, Resolved};
+use portwatch_tests::contract::{Conflict, Resolved};
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{HERE, PORT, Stage};

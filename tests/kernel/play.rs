@@ -115,3 +115,27 @@ pub(crate) fn one_incident(trace: &Trace) -> Result<()> {
     );
     Ok(())
 }
+
+/// A conflict over the port of the founding case and one over the next port, by other processes.
+pub(crate) struct Two {
+    _holders: [Puppet; 2],
+    pub(crate) binders: [Puppet; 2],
+}
+
+pub(crate) fn two_conflicts(stage: &Stage) -> Result<Two> {
+    let make = |port: u16, name: &str| -> Result<(Puppet, Puppet)> {
+        let address = format!("0.0.0.0:{port}");
+        let mut holder = Puppet::start(&stage.netns, &format!("holder-{name}"))?;
+        holder.listener("l", "tcp4", &[], &address)?;
+        let mut binder = Puppet::start(&stage.netns, &format!("binder-{name}"))?;
+        let answer = binder.try_bind("b", "tcp4", &[], &address)?;
+        ensure!(answer.is_err(), "two listeners on one port");
+        Ok((holder, binder))
+    };
+    let (first_holder, first_binder) = make(PORT, "one")?;
+    let (second_holder, second_binder) = make(PORT + 1, "two")?;
+    Ok(Two {
+        _holders: [first_holder, second_holder],
+        binders: [first_binder, second_binder],
+    })
+}

@@ -1,13 +1,12 @@
-//! The JSON contract, version 1, as a reader sees it. Unknown fields are errors.
+//! One line of output: the envelope that every object has, and its body by `type`.
 //!
-//! Written from the contract and not from portwatch's own types, so that a change there shows here.
-//! `start`, `lost` and `summary` keep free-form parts as values.
-
-use std::net::{IpAddr, SocketAddr};
+//! `start`, `lost` and `summary` stay free-form; the other bodies are in [`crate::contract`].
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::contract::{Assign, Conflict, Refused, Release, Resolved};
 
 /// One line of output.
 #[derive(Debug, Clone)]
@@ -130,243 +129,45 @@ fn body(kind: &str, rest: Map<String, Value>) -> Result<Body> {
     })
 }
 
-/// A failed attempt to get a port.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Conflict {
-    pub incident: String,
-    pub attempt: u64,
-    pub call: String,
-    pub error: String,
-    pub errno: i32,
-    pub wanted: Wanted,
-    pub requester: Process,
-    pub cause: String,
-    pub certainty: String,
-    pub holders: Vec<Holder>,
-    pub holders_total: u64,
-    #[serde(default)]
-    pub truncated: Option<bool>,
-    pub range: Range,
-    #[serde(default)]
-    pub port_range: Option<PortRange>,
-    #[serde(default)]
-    pub tally: Option<Vec<Value>>,
-    #[serde(default)]
-    pub exhausted_for: Option<String>,
-    pub message: String,
-    #[serde(default)]
-    pub advice: Vec<Advice>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What the failing call asked for.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Wanted {
-    pub transport: String,
-    pub family: String,
-    pub address: Option<IpAddr>,
-    pub port: Option<u16>,
-    pub netns: u64,
-    #[serde(default)]
-    pub device: Option<String>,
-    pub options: Vec<String>,
-}
+    /// The contract's own example.
+    const CONFLICT: &str = r#"{"schema":"portwatch/1","type":"conflict","time":"2026-11-22T10:15:00.123456789Z","seq":17,"host":"node-7",
+ "incident":"60001-tcp-4026531840-1","attempt":1,"call":"bind","error":"EADDRINUSE","errno":98,
+ "wanted":{"transport":"tcp","family":"ipv4","address":"0.0.0.0","port":60001,"netns":4026531840,"device":null,"options":["reuseaddr"]},
+ "requester":{"pid":812,"tid":812,"ppid":811,"comm":"python3","exe":"/usr/bin/python3","cmdline":["python3","app.py"],"uid":0,
+              "start_time":"...","cgroup":"/system.slice/app.service","systemd_unit":"app.service","container":null},
+ "cause":"outbound-connection","certainty":"exact",
+ "holders":[{"blocking":true,"kind":"connection","state":"established","origin":"ephemeral-connect",
+   "local":{"address":"10.10.10.1","port":60001},"peer":{"address":"10.10.10.2","port":6836},
+   "options":[],"uid":167,"inode":71234,"cookie":487,"since":"...","since_source":"assigned","held_ms":187654321,
+   "processes":[{"pid":3013825,"comm":"ceph-osd","exe":"...","cmdline":["..."],"has_socket":true,"alive":true}]}],
+ "holders_total":1,"range":{"low":32768,"high":60999,"contains_port":true,"reserved":false},
+ "message":"...","advice":[{"id":"reserve-port","text":"...","command":"portwatch reserve 60001 --apply"}]}"#;
 
-/// A process: the requester, or the one that a socket belongs to.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Process {
-    pub pid: u32,
-    #[serde(default)]
-    pub tid: Option<u32>,
-    #[serde(default)]
-    pub ppid: Option<u32>,
-    pub comm: String,
-    #[serde(default)]
-    pub comm_bytes: Option<String>,
-    #[serde(default)]
-    pub exe: Option<String>,
-    #[serde(default)]
-    pub exe_bytes: Option<String>,
-    #[serde(default)]
-    pub cmdline: Option<Vec<String>>,
-    #[serde(default)]
-    pub cmdline_bytes: Option<Value>,
-    #[serde(default)]
-    pub cmdline_truncated: Option<bool>,
-    #[serde(default)]
-    pub uid: Option<u32>,
-    #[serde(default)]
-    pub start_time: Option<String>,
-    #[serde(default)]
-    pub cgroup: Option<String>,
-    #[serde(default)]
-    pub systemd_unit: Option<String>,
-    #[serde(default)]
-    pub container: Option<Value>,
-    #[serde(default)]
-    pub has_socket: Option<bool>,
-    #[serde(default)]
-    pub alive: Option<bool>,
-    #[serde(default)]
-    pub seen: Option<String>,
-}
-
-/// A socket that has the port.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Holder {
-    pub blocking: bool,
-    pub kind: String,
-    pub state: String,
-    #[serde(default)]
-    pub origin: Option<String>,
-    pub local: Endpoint,
-    #[serde(default)]
-    pub peer: Option<Endpoint>,
-    pub options: Vec<String>,
-    #[serde(default)]
-    pub device: Option<String>,
-    #[serde(default)]
-    pub uid: Option<u32>,
-    #[serde(default)]
-    pub inode: Option<u64>,
-    #[serde(default)]
-    pub cookie: Option<u64>,
-    #[serde(default)]
-    pub since: Option<String>,
-    #[serde(default)]
-    pub since_source: Option<String>,
-    #[serde(default)]
-    pub held_ms: Option<u64>,
-    #[serde(default)]
-    pub held_at_least_ms: Option<u64>,
-    pub processes: Vec<Process>,
-}
-
-/// An address and a port.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Endpoint {
-    pub address: IpAddr,
-    pub port: u16,
-}
-
-impl From<&Endpoint> for SocketAddr {
-    fn from(endpoint: &Endpoint) -> Self {
-        Self::new(endpoint.address, endpoint.port)
+    #[test]
+    fn the_example_is_read() -> Result<()> {
+        let event = Event::parse(CONFLICT)?;
+        let conflict = event.conflict().context("no conflict")?;
+        assert_eq!(conflict.wanted.port, Some(60001));
+        assert_eq!(conflict.holders[0].processes[0].comm, "ceph-osd");
+        Ok(())
     }
-}
 
-/// The namespace's ephemeral range at the failure.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Range {
-    pub low: u16,
-    pub high: u16,
-    pub contains_port: bool,
-    #[serde(default)]
-    pub reserved: Option<bool>,
-}
-
-/// The ports of an incident over a fixed range of them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct PortRange {
-    pub low: u16,
-    pub high: u16,
-}
-
-/// What to do about it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Advice {
-    pub id: String,
-    pub text: String,
-    #[serde(default)]
-    pub command: Option<String>,
-}
-
-/// The end of an incident.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Resolved {
-    pub incident: String,
-    pub attempts: u64,
-    pub after_ms: u64,
-    pub how: String,
-    pub cause: String,
-    pub wanted: Wanted,
-    pub requester: Process,
-    #[serde(default)]
-    pub port: Option<u16>,
-    #[serde(default)]
-    pub freed_by: Option<String>,
-    #[serde(default)]
-    pub freed_certainty: Option<String>,
-    #[serde(default)]
-    pub port_range: Option<PortRange>,
-    pub message: String,
-}
-
-/// A call refused for another reason than use.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Refused {
-    pub call: String,
-    pub error: String,
-    pub errno: i32,
-    pub wanted: Wanted,
-    pub requester: Process,
-    pub message: String,
-}
-
-/// A socket got a port.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Assign {
-    pub call: String,
-    pub transport: String,
-    #[serde(default)]
-    pub origin: Option<String>,
-    pub local: Endpoint,
-    pub peer: Option<Endpoint>,
-    pub netns: u64,
-    #[serde(default)]
-    pub cookie: Option<u64>,
-    pub process: Process,
-}
-
-/// A socket let go of its port.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the contract says what each field means")]
-pub struct Release {
-    pub transport: String,
-    pub local: Endpoint,
-    pub peer: Option<Endpoint>,
-    #[serde(default)]
-    pub origin: Option<String>,
-    #[serde(default)]
-    pub held_ms: Option<u64>,
-    #[serde(default)]
-    pub port_free: Option<bool>,
-    #[serde(default)]
-    pub left: Option<String>,
-    pub netns: u64,
-    #[serde(default)]
-    pub cookie: Option<u64>,
-    pub process: Process,
+    #[test]
+    fn what_the_contract_does_not_know_is_refused() {
+        for (known, unknown) in [
+            ("\"seq\":17", "\"seq\":17,\"sequence\":17"),
+            ("\"blocking\":true", "\"blocking\":true,\"guilty\":true"),
+            ("portwatch/1", "portwatch/2"),
+            ("\"type\":\"conflict\"", "\"type\":\"quarrel\""),
+        ] {
+            assert!(
+                Event::parse(&CONFLICT.replacen(known, unknown, 1)).is_err(),
+                "{unknown}"
+            );
+        }
+    }
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 
-use crate::event::{Conflict, Event};
+use crate::contract::Conflict;
+use crate::event::Event;
 
 /// The expectation; an empty list or `None` leaves the field open.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,8 @@ use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
 
-use crate::event::{Assign, Body, Conflict, Event, Refused, Resolved};
+use crate::contract::{Assign, Conflict, Refused, Resolved};
+use crate::event::{Body, Event};
 
 /// All that a tracer said, after its end.
 #[derive(Debug)]
