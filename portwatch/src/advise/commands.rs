@@ -1,0 +1,88 @@
+//! Commands that work as printed, in a shell of root's. One that would have to guess is `None`.
+
+use super::ports::PortList;
+use crate::correlate::verdict::Ground;
+use crate::enrich::facts::{NetnsFacts, NetnsReach};
+use crate::report::{Conflict, Holder, HolderProcess};
+
+/// Reserves the wanted port beside what is reserved already, in the conflict's namespace. Not
+/// printed when the reserved list is not known, has the port, or the namespace cannot be reached.
+pub(super) fn reserve(
+    conflict: &Conflict,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let port = conflict.wanted.port?;
+    let netns = netns?;
+    let mut reserved: PortList = netns.reserved.as_deref()?.parse().ok()?;
+    if reserved.contains(port) {
+        return None;
+    }
+    reserved.insert(port);
+    let prefix = enter(conflict, netns, ground)?;
+    Some(format!(
+        "{prefix}sysctl -w net.ipv4.ip_local_reserved_ports={reserved}"
+    ))
+}
+
+/// What makes a command act in the conflict's namespace; empty in the caller's own.
+fn enter(conflict: &Conflict, netns: &NetnsFacts, ground: &Ground) -> Option<String> {
+    if ground
+        .own_netns
+        .is_some_and(|own| own.0 == conflict.wanted.netns)
+    {
+        return Some(String::new());
+    }
+    match netns.reach.as_ref()? {
+        NetnsReach::Path(path) => Some(format!("nsenter {} ", quote(&format!("--net={path}"))?)),
+        NetnsReach::Process(tgid) => Some(format!("nsenter --target {} --net ", tgid.0)),
+    }
+}
+
+/// Stops the system service that has the socket. Only a service of the system manager outside any
+/// container, to which every process with the socket belongs and the requester does not.
+pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<String> {
+    let mut having = holder.processes.iter().filter(|process| process.has_socket);
+    let unit = service(having.next()?)?;
+    let requester = conflict.requester.systemd_unit.as_ref()?.as_deref();
+    if requester == Some(unit) || having.any(|process| service(process) != Some(unit)) {
+        return None;
+    }
+    Some(format!("systemctl stop {}", quote(unit)?))
+}
+
+fn service(process: &HolderProcess) -> Option<&str> {
+    let unit = process.systemd_unit.as_ref()?.as_deref()?;
+    let of_system = process.cgroup.as_ref()?.starts_with("/system.slice/");
+    let free = process.container.as_ref()?.is_none();
+    (process.alive && of_system && free && unit.ends_with(".service")).then_some(unit)
+}
+
+/// One word of a shell; `None` if it has a control character.
+fn quote(word: &str) -> Option<String> {
+    if word.chars().any(char::is_control) {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Some(word.to_owned());
+    }
+    Some(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn words_reach_the_shell_as_they_are() {
+        assert_eq!(quote("nginx.service").as_deref(), Some("nginx.service"));
+        assert_eq!(
+            quote(r"a\x2db.service").as_deref(),
+            Some(r"'a\x2db.service'")
+        );
+        assert_eq!(quote("it's; rm").as_deref(), Some(r"'it'\''s; rm'"));
+        assert_eq!(quote("").as_deref(), Some("''"));
+        assert_eq!(quote("a\nb"), None);
+    }
+}

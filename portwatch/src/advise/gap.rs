@@ -1,0 +1,103 @@
+//! What is missing to a verdict that stays `unknown`, told plainly.
+
+use super::text::{endpoint, owner, since, state, transport};
+use crate::correlate::cause::Gap;
+use crate::correlate::conflict_rule::Uncertain;
+use crate::correlate::verdict::Ground;
+use crate::report::{Call, Conflict, Holder};
+
+/// No holder is proven to block.
+pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
+    let total = conflict.holders_total;
+    let sockets = match total {
+        1 => "1 socket has the port number".to_owned(),
+        total => format!("{total} sockets have the port number"),
+    };
+    match gap {
+        Gap::RangeExhausted => exhausted(conflict),
+        Gap::SameConnection => {
+            "its port is taken by a connection between the same two ends; which socket that is was \
+             not looked up"
+                .to_owned()
+        }
+        Gap::NotWalked => {
+            "who has the port is not known: the kernel's table of ports was not read".to_owned()
+        }
+        Gap::HalfWalked => {
+            format!("who has the port is not known: {sockets}, but not all of them could be read")
+        }
+        Gap::NoneBlocks => format!(
+            "who had the port is not known: {sockets} and none of them blocks this call, so what \
+             did has left, or the caller's socket was changed meanwhile"
+        ),
+        Gap::Uncertain(doubt) => {
+            format!(
+                "who blocks the port is not certain: {sockets}, but {}",
+                uncertain(doubt)
+            )
+        }
+        Gap::OriginUnproven | Gap::KernelSocket | Gap::FixedSourceTimeWait => {
+            "why is not known".to_owned()
+        }
+    }
+}
+
+fn exhausted(conflict: &Conflict) -> String {
+    let range = format!("{}-{}", conflict.range.low, conflict.range.high);
+    let transport = transport(conflict.wanted.transport);
+    match conflict.call {
+        Call::Bind | Call::Listen => {
+            format!("no {transport} port of the range {range} is free for it")
+        }
+        Call::Connect | Call::Autobind => format!(
+            "no {transport} port of the range {range} is free for this call and its destination"
+        ),
+    }
+}
+
+fn uncertain(doubt: Uncertain) -> &'static str {
+    match doubt {
+        Uncertain::OtherCall => "this call is not refused by the rule of bind",
+        Uncertain::NoAddress => "the address that was wanted could not be read",
+        Uncertain::SeveralBuckets => {
+            "they belong to several VRFs and that of the caller is not known"
+        }
+        Uncertain::ReuseportGroup => "the caller is in a SO_REUSEPORT group already",
+        Uncertain::Uid => "SO_REUSEPORT depends on users that are not known",
+        Uncertain::Loopback4 => "kernels differ on 127.0.0.6 against native IPv6",
+    }
+}
+
+/// A holder is proven to block, its cause is not.
+pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) -> String {
+    let at = endpoint(&holder.local);
+    let state = state(holder.state);
+    let since = since(holder, ground);
+    let peer = match &holder.peer {
+        Some(peer) => format!(" with {}", endpoint(peer)),
+        None => String::new(),
+    };
+    match gap {
+        Some(Gap::KernelSocket) => {
+            format!("a socket of the kernel itself has {at} ({state}{peer}){since}")
+        }
+        Some(Gap::FixedSourceTimeWait) => format!(
+            "TIME_WAIT still holds the port after a connection{peer} for which {} had bound it",
+            owner(holder)
+        ),
+        Some(
+            Gap::OriginUnproven
+            | Gap::RangeExhausted
+            | Gap::SameConnection
+            | Gap::NotWalked
+            | Gap::HalfWalked
+            | Gap::NoneBlocks
+            | Gap::Uncertain(_),
+        )
+        | None => format!(
+            "{} has a socket at {at} ({state}{peer}){since}; whether it connected from there or \
+             was accepted there is not proven",
+            owner(holder)
+        ),
+    }
+}

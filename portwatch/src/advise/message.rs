@@ -1,0 +1,185 @@
+//! The story of a failed call in one sentence.
+
+use super::gap;
+use super::text::{ago, endpoint, owner, peer, requester, since, state, wanted};
+use crate::correlate::cause::Gap;
+use crate::correlate::verdict::Ground;
+use crate::report::{
+    Call, Cause, Certainty, Conflict, Holder, OriginName, StateName, TransportName,
+};
+
+/// Who could not do what, and who has the port. `gap` says what is missing to a cause `unknown`.
+#[must_use]
+pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
+    let who = requester(&conflict.requester);
+    let what = match conflict.call {
+        Call::Bind => format!("bind {}", wanted(&conflict.wanted)),
+        Call::Listen => format!("listen on {}", wanted(&conflict.wanted)),
+        Call::Connect => format!("connect from {}", wanted(&conflict.wanted)),
+        Call::Autobind => format!("send from {}", wanted(&conflict.wanted)),
+    };
+    let why = why(conflict, gap, ground);
+    format!("{who} could not {what}: {why}{}", others(conflict))
+}
+
+fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
+    let first = conflict.holders.first().filter(|holder| holder.blocking);
+    let Some(holder) = first else {
+        return match (conflict.cause, gap) {
+            (Cause::AlreadyFree, _) => {
+                "whoever had the port let go of it before portwatch could look".to_owned()
+            }
+            (_, Some(gap)) => gap::without_holder(gap, conflict),
+            (_, None) => "why is not known".to_owned(),
+        };
+    };
+    let remembered = conflict.certainty == Certainty::Remembered;
+    match conflict.cause {
+        Cause::OutboundConnection => outbound(conflict, holder, ground),
+        Cause::OutboundTimeWait => format!(
+            "TIME_WAIT still holds the port after the connection of {} to {}, for which the kernel \
+             had picked it{}",
+            owner(holder),
+            peer(holder),
+            ago(holder, ground),
+        ),
+        Cause::ServerTimeWait => format!(
+            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}",
+            peer(holder),
+            owner(holder),
+            if remembered {
+                ", the last known listener of the port"
+            } else {
+                ""
+            },
+        ),
+        Cause::Orphan => format!(
+            "a connection with {} still holds the port in {} though no process has it any more; \
+             it was that of {}",
+            peer(holder),
+            state(holder.state),
+            owner(holder),
+        ),
+        Cause::AcceptedConnection => format!(
+            "{} still has a connection from {} that was accepted on the port, though nothing \
+             listens there any more{}",
+            owner(holder),
+            peer(holder),
+            since(holder, ground),
+        ),
+        Cause::Listener => format!(
+            "{} listens on {}{}",
+            owner(holder),
+            endpoint(&holder.local),
+            since(holder, ground)
+        ),
+        Cause::DualStackListener => dual_stack(holder, ground),
+        Cause::BoundNotListening => bound(holder, ground),
+        Cause::EphemeralBind => ephemeral_bind(holder, ground),
+        Cause::UdpSocket => udp(holder, ground),
+        Cause::AlreadyFree | Cause::Unknown => gap::with_holder(gap, holder, ground),
+    }
+}
+
+fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
+    let who = owner(holder);
+    let ago = ago(holder, ground);
+    if holder.peer.is_none() {
+        return format!("the kernel gave that port to {who} when it sent without binding one{ago}");
+    }
+    let peer = peer(holder);
+    let to = match (conflict.wanted.transport, holder.state) {
+        (TransportName::Tcp, StateName::SynSent) => {
+            format!("its attempt to connect to {peer}, which has not answered yet")
+        }
+        (TransportName::Tcp, StateName::CloseWait) => {
+            format!("its connection to {peer}, which the peer has closed and it has not")
+        }
+        (TransportName::Tcp | TransportName::Udp, _) => format!("its connection to {peer}"),
+    };
+    format!("the kernel gave that port to {who} for {to}{ago}")
+}
+
+fn dual_stack(holder: &Holder, ground: &Ground) -> String {
+    let (who, at, since) = (
+        owner(holder),
+        endpoint(&holder.local),
+        since(holder, ground),
+    );
+    if holder.local.address == "::" {
+        format!("{who} listens on {at} without IPV6_V6ONLY, which takes IPv4 as well{since}")
+    } else {
+        format!(
+            "{who} listens on {at}{since}, and a bind to [::] without IPV6_V6ONLY wants IPv4 as well"
+        )
+    }
+}
+
+fn bound(holder: &Holder, ground: &Ground) -> String {
+    let (who, at, since) = (
+        owner(holder),
+        endpoint(&holder.local),
+        since(holder, ground),
+    );
+    match &holder.peer {
+        Some(peer) => format!(
+            "{who} bound {at} itself as the source of its connection to {}{since}",
+            endpoint(peer)
+        ),
+        None => format!("{who} has {at} bound without listening on it{since}"),
+    }
+}
+
+fn ephemeral_bind(holder: &Holder, ground: &Ground) -> String {
+    let peer = match &holder.peer {
+        Some(peer) => format!(" and uses it for its connection to {}", endpoint(peer)),
+        None => String::new(),
+    };
+    format!(
+        "the kernel gave that port to {}, which had asked for any (bind to port 0){peer}{}",
+        owner(holder),
+        ago(holder, ground)
+    )
+}
+
+fn udp(holder: &Holder, ground: &Ground) -> String {
+    let (who, at, since) = (
+        owner(holder),
+        endpoint(&holder.local),
+        since(holder, ground),
+    );
+    let peer = match &holder.peer {
+        Some(peer) => format!(", connected to {}", endpoint(peer)),
+        None => String::new(),
+    };
+    let how = match holder.origin {
+        Some(OriginName::ExplicitBind) => "bound",
+        Some(
+            OriginName::EphemeralConnect
+            | OriginName::EphemeralBind
+            | OriginName::EphemeralAutobind
+            | OriginName::Accepted
+            | OriginName::Kernel,
+        )
+        | None => "open",
+    };
+    format!("{who} has a UDP socket {how} at {at}{peer}{since}")
+}
+
+/// How many more sockets must go before the port is free.
+fn others(conflict: &Conflict) -> String {
+    let blocking = conflict
+        .holders
+        .iter()
+        .filter(|holder| holder.blocking)
+        .count();
+    let at_least = if conflict.truncated { "at least " } else { "" };
+    match blocking {
+        0 | 1 => String::new(),
+        2 => format!("; {at_least}1 more socket blocks it as well"),
+        more => format!("; {at_least}{} more sockets block it as well", more - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests;

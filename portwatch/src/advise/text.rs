@@ -1,0 +1,170 @@
+//! Small phrases: endpoints, processes, ages.
+
+use crate::correlate::clock::time_of_day;
+use crate::correlate::verdict::Ground;
+use crate::report::{Endpoint, Holder, HolderProcess, Process, StateName, TransportName, Wanted};
+use std::net::IpAddr;
+
+/// `10.0.0.1:80`, `[::1]:80`.
+pub(super) fn endpoint(end: &Endpoint) -> String {
+    format!("{}:{}", host(&end.address), end.port)
+}
+
+/// An address as it stands before a port.
+fn host(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(v6)) => format!("[{v6}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => address.to_owned(),
+    }
+}
+
+/// `0.0.0.0:60001/tcp`.
+pub(super) fn wanted(wanted: &Wanted) -> String {
+    let port = wanted
+        .port
+        .map_or_else(|| "*".to_owned(), |port| port.to_string());
+    format!(
+        "{}:{port}/{}",
+        host(&wanted.address),
+        transport(wanted.transport)
+    )
+}
+
+/// `tcp`.
+pub(super) fn transport(transport: TransportName) -> &'static str {
+    match transport {
+        TransportName::Tcp => "tcp",
+        TransportName::Udp => "udp",
+    }
+}
+
+/// `python3 (pid 812)`.
+pub(super) fn requester(process: &Process) -> String {
+    format!("{} (pid {})", process.comm, process.pid)
+}
+
+/// The process to name for a holder, and how many more have the socket.
+pub(super) fn owner(holder: &Holder) -> String {
+    let Some(first) = holder.processes.first() else {
+        return "a process that is not known".to_owned();
+    };
+    let more = holder
+        .processes
+        .iter()
+        .skip(1)
+        .filter(|process| process.has_socket)
+        .count();
+    match more {
+        0 => process(first),
+        1 => format!("{} and 1 more process", process(first)),
+        more => format!("{} and {more} more processes", process(first)),
+    }
+}
+
+/// `ceph-osd (pid 3013825)`; one that is gone is called so.
+pub(super) fn process(process: &HolderProcess) -> String {
+    let gone = if process.alive {
+        ""
+    } else {
+        ", no longer running"
+    };
+    format!("{} (pid {}{gone})", process.comm, process.pid)
+}
+
+/// `10.10.10.2:6836`, or that there is none.
+pub(super) fn peer(holder: &Holder) -> String {
+    holder
+        .peer
+        .as_ref()
+        .map_or_else(|| "an unknown peer".to_owned(), endpoint)
+}
+
+/// `, 2d 4h ago`; empty when the age is not known.
+pub(super) fn ago(holder: &Holder, ground: &Ground) -> String {
+    age(holder, ground).map_or_else(String::new, |age| format!(", {age}"))
+}
+
+/// `, since 2d 4h ago`; empty when the age is not known.
+pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
+    age(holder, ground).map_or_else(String::new, |age| format!(", since {age}"))
+}
+
+fn age(holder: &Holder, ground: &Ground) -> Option<String> {
+    match (holder.held_ms, holder.held_at_least_ms) {
+        (Some(held), _) => Some(format!("{} ago", duration(held))),
+        (None, Some(_)) => {
+            let start = time_of_day(ground.anchor, ground.start);
+            Some(format!("before portwatch started ({start} UTC)"))
+        }
+        (None, None) => None,
+    }
+}
+
+/// The two largest units: `2d 4h`, `3m 20s`, `450ms`.
+pub(super) fn duration(ms: u64) -> String {
+    let s = ms / 1000;
+    let (days, hours, minutes, seconds) = (s / 86_400, s / 3600 % 24, s / 60 % 60, s % 60);
+    let two = |a: u64, a_unit: &str, b: u64, b_unit: &str| match b {
+        0 => format!("{a}{a_unit}"),
+        b => format!("{a}{a_unit} {b}{b_unit}"),
+    };
+    match (days, hours, minutes, seconds) {
+        (0, 0, 0, 0) => format!("{ms}ms"),
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => two(minutes, "m", seconds, "s"),
+        (0, hours, minutes, _) => two(hours, "h", minutes, "m"),
+        (days, hours, _, _) => two(days, "d", hours, "h"),
+    }
+}
+
+/// A state as `ss` and the kernel's own documents write it.
+pub(super) fn state(state: StateName) -> &'static str {
+    match state {
+        StateName::Established => "ESTABLISHED",
+        StateName::SynSent => "SYN_SENT",
+        StateName::SynRecv => "SYN_RECV",
+        StateName::FinWait1 => "FIN_WAIT1",
+        StateName::FinWait2 => "FIN_WAIT2",
+        StateName::TimeWait => "TIME_WAIT",
+        StateName::CloseWait => "CLOSE_WAIT",
+        StateName::LastAck => "LAST_ACK",
+        StateName::Closing => "CLOSING",
+        StateName::Listen => "LISTEN",
+        StateName::Bound => "bound, not listening",
+        StateName::Unconnected => "unconnected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        let cases = [
+            (0, "0ms"),
+            (450, "450ms"),
+            (12_999, "12s"),
+            (60_000, "1m"),
+            (200_000, "3m 20s"),
+            (3_600_000, "1h"),
+            (187_654_321, "2d 4h"),
+            (86_400_000 * 400, "400d"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(duration(ms), text);
+        }
+    }
+
+    #[test]
+    fn ipv6_is_bracketed_before_a_port() {
+        let end = |address: &str| {
+            endpoint(&Endpoint {
+                address: address.to_owned(),
+                port: 80,
+            })
+        };
+        assert_eq!(end("::"), "[::]:80");
+        assert_eq!(end("10.0.0.1"), "10.0.0.1:80");
+    }
+}

@@ -1,0 +1,241 @@
+//! What to do about a conflict: per cause, the thing that helps most first.
+
+use super::commands;
+use super::text::{endpoint, owner, peer};
+use crate::correlate::verdict::Ground;
+use crate::enrich::facts::NetnsFacts;
+use crate::report::{
+    Advice, Cause, Conflict, Holder, OptionName, OriginName, StateName, TransportName,
+};
+
+/// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
+/// conflict's namespace.
+#[must_use]
+pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) -> Vec<Advice> {
+    let Some(holder) = conflict.holders.first().filter(|holder| holder.blocking) else {
+        return without_holder(conflict);
+    };
+    let mut list: Vec<Advice> = Vec::new();
+    let mut reserve = || list.extend(reserve_port(conflict, netns, ground));
+    match conflict.cause {
+        Cause::OutboundConnection => {
+            reserve();
+            list.push(end_connection(conflict, holder));
+            list.extend(move_port(conflict));
+        }
+        Cause::OutboundTimeWait => {
+            reserve();
+            list.push(wait(
+                "TIME_WAIT ends by itself, 60 s after the close: try again then",
+            ));
+            list.extend(move_port(conflict));
+        }
+        Cause::ServerTimeWait => {
+            list.push(reuseaddr_of_server(conflict));
+            list.push(wait(
+                "or wait: TIME_WAIT ends by itself, 60 s after the close",
+            ));
+        }
+        Cause::Orphan => {
+            list.push(wait(orphan_ends(holder.state)));
+            if holder.origin == Some(OriginName::EphemeralConnect) {
+                list.extend(reserve_port(conflict, netns, ground));
+            }
+        }
+        Cause::AcceptedConnection => {
+            list.push(end_connection(conflict, holder));
+            list.push(reuseaddr_of_server(conflict));
+        }
+        Cause::Listener | Cause::UdpSocket => list.extend(stop(conflict, holder)),
+        Cause::DualStackListener => {
+            list.push(v6only(holder));
+            list.extend(stop(conflict, holder));
+        }
+        Cause::BoundNotListening => {
+            list.extend(stop(conflict, holder));
+            list.push(plain(
+                "look-with-ss",
+                "netstat, lsof and ss -l do not show such a socket; its process has to close it",
+            ));
+        }
+        Cause::EphemeralBind => {
+            reserve();
+            list.extend(stop(conflict, holder));
+            list.extend(move_port(conflict));
+        }
+        Cause::AlreadyFree => list.push(retry()),
+        Cause::Unknown => {
+            if holder.origin.is_none() {
+                list.extend(reserve_port(conflict, netns, ground));
+            }
+            list.extend(move_port(conflict));
+        }
+    }
+    list.extend(set_reuseaddr(conflict));
+    list
+}
+
+fn without_holder(conflict: &Conflict) -> Vec<Advice> {
+    match (conflict.cause, conflict.wanted.port) {
+        (Cause::AlreadyFree, _) => vec![retry()],
+        (_, None) => vec![plain(
+            "range-exhausted",
+            &format!(
+                "every port of {}-{} is in use for this call: close idle connections, reuse them, \
+                 or widen net.ipv4.ip_local_port_range",
+                conflict.range.low, conflict.range.high
+            ),
+        )],
+        (_, Some(_)) => Vec::new(),
+    }
+}
+
+/// Keeps the kernel from handing the port out again; only where it can.
+fn reserve_port(
+    conflict: &Conflict,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<Advice> {
+    let port = conflict
+        .wanted
+        .port
+        .filter(|_| conflict.range.contains_port)?;
+    if conflict.range.reserved == Some(true) {
+        return Some(plain(
+            "reserve-port",
+            &format!(
+                "{port} is reserved by now: once it is free the kernel does not hand it out again"
+            ),
+        ));
+    }
+    Some(Advice {
+        id: "reserve-port".to_owned(),
+        text: format!(
+            "{port} lies in the range the kernel picks from ({}-{}): reserve it, so that it is not \
+             handed out again (a line in /etc/sysctl.d keeps that over a reboot)",
+            conflict.range.low, conflict.range.high
+        ),
+        command: commands::reserve(conflict, netns, ground),
+    })
+}
+
+fn move_port(conflict: &Conflict) -> Option<Advice> {
+    conflict
+        .wanted
+        .port
+        .filter(|_| conflict.range.contains_port)?;
+    Some(plain(
+        "move-port",
+        &format!(
+            "or give the service a port outside {}-{}",
+            conflict.range.low, conflict.range.high
+        ),
+    ))
+}
+
+fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
+    let who = owner(holder);
+    let what = match holder.peer {
+        Some(_) => format!("its connection with {}", peer(holder)),
+        None => "that socket".to_owned(),
+    };
+    let alone = conflict.wanted.transport == TransportName::Tcp
+        && !holder.options.contains(&OptionName::Reuseaddr);
+    let reuse = if alone {
+        "; SO_REUSEADDR on your side does not help, that socket is without it"
+    } else {
+        ""
+    };
+    plain(
+        "end-connection",
+        &format!("the port is free when {who} closes {what}{reuse}"),
+    )
+}
+
+/// SO_REUSEADDR helps beside TIME_WAIT and accepted connections if both servers have it.
+fn reuseaddr_of_server(conflict: &Conflict) -> Advice {
+    let text = if conflict.wanted.options.contains(&OptionName::Reuseaddr) {
+        "the server that had the port before ran without SO_REUSEADDR, so that it does not help \
+         now; set it there too before the next restart"
+    } else {
+        "set SO_REUSEADDR before bind(): it lets a restarted server in if the one before it had \
+         set it too"
+    };
+    plain("server-reuseaddr", text)
+}
+
+/// SO_REUSEADDR lets the caller in at once when every blocker has it and none listens.
+fn set_reuseaddr(conflict: &Conflict) -> Option<Advice> {
+    let mut blocking = conflict.holders.iter().filter(|holder| holder.blocking);
+    let would_help = conflict.wanted.transport == TransportName::Tcp
+        && !conflict.truncated
+        && !conflict.wanted.options.contains(&OptionName::Reuseaddr)
+        && blocking.all(|holder| {
+            holder.state != StateName::Listen && holder.options.contains(&OptionName::Reuseaddr)
+        });
+    would_help.then(|| {
+        plain(
+            "set-reuseaddr",
+            "every socket that has the port has SO_REUSEADDR: with it, this call would succeed",
+        )
+    })
+}
+
+fn v6only(holder: &Holder) -> Advice {
+    let text = if holder.local.address == "::" {
+        format!(
+            "set IPV6_V6ONLY on the socket at {}: then IPv4 is free for others",
+            endpoint(&holder.local)
+        )
+    } else {
+        "set IPV6_V6ONLY before bind(): then [::] takes IPv6 only".to_owned()
+    };
+    plain("v6only", &text)
+}
+
+/// Ends the holder, or its socket unit.
+fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
+    let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
+    if systemd {
+        return vec![Advice {
+            id: "socket-unit".to_owned(),
+            text: "systemd itself has the socket, for a socket unit: stop that unit".to_owned(),
+            command: Some("systemctl list-sockets --all".to_owned()),
+        }];
+    }
+    vec![Advice {
+        id: "stop-holder".to_owned(),
+        text: format!("stop {}, or use another port or address", owner(holder)),
+        command: commands::stop_service(conflict, holder),
+    }]
+}
+
+fn orphan_ends(state: StateName) -> &'static str {
+    if state == StateName::FinWait2 {
+        "the kernel ends it by itself (net.ipv4.tcp_fin_timeout, 60 s unless set): try again then"
+    } else {
+        "the kernel ends it by itself when the peer answers or its retries are used up"
+    }
+}
+
+fn wait(text: &str) -> Advice {
+    plain("wait", text)
+}
+
+fn retry() -> Advice {
+    plain(
+        "retry",
+        "try again: the port was free when portwatch looked",
+    )
+}
+
+fn plain(id: &str, text: &str) -> Advice {
+    Advice {
+        id: id.to_owned(),
+        text: text.to_owned(),
+        command: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

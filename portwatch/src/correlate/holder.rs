@@ -1,0 +1,228 @@
+//! One holder of the port: judged by the rule, named, and told in the contract's words.
+
+use super::cause::{self, Reading};
+use super::clock::{millis, rfc3339};
+use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
+use super::origin::{self, Taken, is_kernel};
+use super::people::{self, Who};
+use super::words;
+use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
+use crate::enrich::EventFacts;
+use crate::report::{ClockAnchor, Holder, HolderKind, SinceSource};
+
+/// A holder with everything that the verdict needs of it.
+#[derive(Clone, Debug)]
+pub struct Judged<'a> {
+    /// As found.
+    pub holder: &'a event::Holder,
+    /// What the rule says.
+    pub outcome: Outcome,
+    /// How it came to the port.
+    pub taken: Taken,
+    /// Who has or had it.
+    pub who: Who,
+    /// Its cause, if it blocks.
+    pub reading: Option<Reading>,
+}
+
+/// Judges and names every holder of a failure, in the order of the contract: blocking before not,
+/// then listener, explicit bind, live connection, orphan, TIME_WAIT, then cookie.
+#[must_use]
+pub fn judge_all<'a>(
+    failure: &'a Failure,
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Vec<Judged<'a>> {
+    let binder = Binder::of(failure);
+    let listeners: Vec<&Socket> = failure
+        .holders
+        .iter()
+        .map(|holder| &holder.socket)
+        .filter(|socket| socket.state == State::Listen)
+        .collect();
+    let mut all: Vec<_> = failure
+        .holders
+        .iter()
+        .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
+        .collect();
+    name_queued(&mut all);
+    all.sort_by_key(|judged| {
+        let socket = &judged.holder.socket;
+        (
+            judged.outcome != Outcome::Blocks,
+            rank(socket),
+            socket.cookie.is_none(),
+            socket.cookie,
+        )
+    });
+    all
+}
+
+fn judge_one<'a>(
+    holder: &'a event::Holder,
+    failure: &Failure,
+    binder: &Result<Binder, Uncertain>,
+    listeners: &[&Socket],
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Judged<'a> {
+    let taken = origin::origin(holder, listeners);
+    let outcome = match binder {
+        Ok(binder) => judge(binder, holder, failure.walk.buckets),
+        Err(doubt) => Outcome::Uncertain(*doubt),
+    };
+    let reading = match (outcome, binder) {
+        (Outcome::Blocks, Ok(binder)) => Some(cause::cause(&holder.socket, taken, binder)),
+        (Outcome::Blocks | Outcome::Free(_) | Outcome::Uncertain(_), _) => None,
+    };
+    let who = people::who(holder, taken, facts, anchor);
+    Judged {
+        holder,
+        outcome,
+        taken,
+        who,
+        reading,
+    }
+}
+
+/// A connection that waits in a listener's queue has no process: its listener's will have it.
+fn name_queued(all: &mut [Judged<'_>]) {
+    let listening: Vec<_> = all
+        .iter()
+        .filter(|judged| judged.holder.socket.state == State::Listen)
+        .map(|judged| (&judged.holder.socket, judged.who.clone()))
+        .collect();
+    for judged in all {
+        let socket = &judged.holder.socket;
+        let queued = !socket.has_socket
+            && judged.taken.origin == Some(Origin::Accepted)
+            && matches!(
+                socket.state,
+                State::Established | State::CloseWait | State::SynRecv
+            );
+        if !queued || !judged.who.processes.is_empty() {
+            continue;
+        }
+        let its = listening
+            .iter()
+            .find(|(listener, _)| origin::accepts(listener, socket));
+        if let Some((_, who)) = its {
+            judged.who = people::of_listener(who);
+        }
+    }
+}
+
+/// Place in the contract's order.
+fn rank(socket: &Socket) -> u8 {
+    match socket.state {
+        State::Listen => 0,
+        State::Close => 1,
+        State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing
+            if !socket.has_socket =>
+        {
+            3
+        }
+        State::Established
+        | State::SynSent
+        | State::SynRecv
+        | State::NewSynRecv
+        | State::CloseWait
+        | State::FinWait1
+        | State::FinWait2
+        | State::LastAck
+        | State::Closing => 2,
+        State::TimeWait => 4,
+    }
+}
+
+impl Judged<'_> {
+    /// The holder in the contract's words; `at` is the failure, `start` when the hooks were
+    /// attached.
+    #[must_use]
+    pub fn told(&self, at: Ktime, start: Ktime, facts: &EventFacts, anchor: ClockAnchor) -> Holder {
+        let socket = &self.holder.socket;
+        let (since, least) = self.held_since(start);
+        Holder {
+            blocking: self.outcome == Outcome::Blocks,
+            kind: kind(socket, self.taken),
+            state: words::state(socket),
+            origin: self.taken.origin.map(words::origin),
+            local: words::local(socket),
+            peer: words::peer(socket),
+            device: words::device(socket.device, facts).filter(|_| socket.device != 0),
+            options: words::options(socket),
+            uid: socket.uid,
+            inode: socket.inode,
+            cookie: socket.cookie,
+            since: since.map(|since| rfc3339(anchor, since)),
+            since_source: match (since, least) {
+                (Some(_), _) => Some(SinceSource::Assigned),
+                (None, Some(_)) => Some(SinceSource::Snapshot),
+                (None, None) => None,
+            },
+            held_ms: since.map(|since| millis(since, at)),
+            held_at_least_ms: least.map(|least| millis(least, at)),
+            processes: self.who.processes.clone(),
+        }
+    }
+
+    /// When it took the port, or else since when it has it at least. A socket that no hook and no
+    /// scan has met may be of any age: neither.
+    fn held_since(&self, start: Ktime) -> (Option<Ktime>, Option<Ktime>) {
+        let Some(owner) = &self.holder.owner else {
+            return (None, None);
+        };
+        match owner.source {
+            OwnerSource::LastListener => (None, None),
+            OwnerSource::Call | OwnerSource::Release => (owner.taken_at, None),
+            OwnerSource::Snapshot if owner.taken_at.is_some() => (owner.taken_at, None),
+            // What the scan found and no hook had seen is older than the hooks, except a
+            // connection accepted while the scan ran.
+            OwnerSource::Snapshot => match (self.taken.origin, owner.seen_at) {
+                (Some(Origin::Accepted) | None, Some(seen)) => (None, Some(seen)),
+                (Some(_), _) | (None, None) => (None, Some(start)),
+            },
+        }
+    }
+}
+
+fn kind(socket: &Socket, taken: Taken) -> HolderKind {
+    if is_kernel(socket) {
+        return HolderKind::Kernel;
+    }
+    if socket.transport == Transport::Udp {
+        return HolderKind::Udp;
+    }
+    match socket.state {
+        State::Listen => HolderKind::Listener,
+        State::Close => HolderKind::Bound,
+        State::TimeWait => HolderKind::TimeWait,
+        State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing
+            if !socket.has_socket =>
+        {
+            HolderKind::Orphan
+        }
+        State::Established
+        | State::SynSent
+        | State::SynRecv
+        | State::NewSynRecv
+        | State::CloseWait
+        | State::FinWait1
+        | State::FinWait2
+        | State::LastAck
+        | State::Closing => match taken.origin {
+            Some(Origin::Accepted) => HolderKind::Accepted,
+            Some(
+                Origin::EphemeralConnect
+                | Origin::EphemeralBind
+                | Origin::EphemeralAutobind
+                | Origin::ExplicitBind
+                | Origin::Kernel,
+            )
+            | None => HolderKind::Connection,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,426 @@
+//! Incidents: the tries of one process for one port, until it has it, takes another or ends.
+//!
+//! Lives on the failures and on the watched events behind them, never on traffic. Memory is
+//! bounded: at most [`MAX_OPEN`] incidents are open at once.
+
+mod freed;
+mod number;
+
+use super::clock::millis;
+use super::verdict::{Blocker, Verdict};
+use super::words;
+use crate::advise;
+use crate::decode::event::{
+    Assign, Call, Exit, Failure, Ktime, NetnsId, Origin, Release, Socket, Tgid, Transport,
+};
+use crate::report::{self, Body, Cause, How, Process, Report, Resolved};
+use freed::{Closing, Freed};
+use number::Numbers;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Open incidents at most: each has at least one entry in the kernel's WATCHED map (4096).
+pub const MAX_OPEN: usize = 1024;
+
+/// Addresses that are remembered of one incident's tries.
+const MAX_ADDRESSES: usize = 8;
+
+/// Ended processes that are remembered of one incident, to tell a close from an exit.
+const MAX_EXITED: usize = 64;
+
+/// What the kernel's WATCHED map may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unwatch {
+    /// A requester: none of its incidents is open any more.
+    Process(Tgid),
+    /// A holder's socket, by cookie: no open incident waits for it.
+    Socket(u64),
+}
+
+/// One process that wants one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    netns: NetnsId,
+    transport: Transport,
+    port: Option<u16>,
+    tgid: Tgid,
+    start: Ktime,
+}
+
+/// One open incident.
+#[derive(Debug)]
+struct Incident {
+    key: Key,
+    id: String,
+    attempts: u64,
+    first: Ktime,
+    last: Ktime,
+    /// The last failed call.
+    call: Call,
+    cause: Cause,
+    wanted: report::Wanted,
+    requester: Process,
+    /// Addresses of the tries, and whether IPV6_V6ONLY was set; empty where the calls named none.
+    addresses: Vec<(IpAddr, bool)>,
+    /// Blockers of the last try.
+    blockers: Vec<Blocker>,
+    /// Not every blocker of the last try is in `blockers`.
+    truncated: bool,
+    /// Sockets that the kernel watches for this incident.
+    cookies: BTreeSet<u64>,
+    /// Sockets of `cookies` that were closed.
+    closed: Vec<Closing>,
+    /// Processes that ended while the incident was open.
+    exited: Vec<(Tgid, Ktime)>,
+    /// The first other port that the process took after its last try.
+    other: Option<(Ktime, u16)>,
+}
+
+/// Every open incident.
+#[derive(Debug)]
+pub struct Incidents {
+    timeout: u64,
+    settle: u64,
+    /// In the order in which they were opened.
+    open: Vec<Incident>,
+    numbers: Numbers,
+    unwatch: Vec<Unwatch>,
+}
+
+impl Incidents {
+    /// None open.
+    #[must_use]
+    pub fn new(timeout: Duration, settle: Duration) -> Self {
+        Self {
+            timeout: nanos(timeout),
+            settle: nanos(settle),
+            open: Vec::new(),
+            numbers: Numbers::default(),
+            unwatch: Vec::new(),
+        }
+    }
+
+    /// Counts a failed try and names its incident in the verdict. Returns how many incidents were
+    /// dropped for want of room.
+    pub fn failed(&mut self, failure: &Failure, verdict: &mut Verdict) -> u64 {
+        let key = Key {
+            netns: failure.netns,
+            transport: failure.socket.transport,
+            port: failure.wanted.port,
+            tgid: failure.task.tgid,
+            start: failure.task.start,
+        };
+        let known = self.open.iter().position(|incident| incident.key == key);
+        let dropped = if known.is_none() { self.make_room() } else { 0 };
+        let index = known.unwrap_or_else(|| {
+            let id = self.numbers.next(key.port, key.transport, key.netns);
+            self.open.push(Incident::new(key, id, failure, verdict));
+            self.open.len() - 1
+        });
+        let Some(incident) = self.open.get_mut(index) else {
+            return dropped;
+        };
+        let left = incident.tried(failure, verdict);
+        verdict.conflict.incident.clone_from(&incident.id);
+        verdict.conflict.attempt = incident.attempts;
+        self.forget_sockets(left);
+        dropped
+    }
+
+    /// The requester of some incident got a port.
+    pub fn assigned(&mut self, assign: &Assign, out: &mut Vec<Report>) {
+        for incident in &mut self.open {
+            incident.note_other(assign);
+        }
+        let done: Vec<_> = self
+            .open
+            .extract_if(.., |incident| incident.is_satisfied_by(assign))
+            .collect();
+        for incident in done {
+            let freed = incident.freed(assign);
+            self.close(incident, assign.time, How::GotPort, freed, out);
+        }
+    }
+
+    /// The last descriptor of a watched socket was closed.
+    pub fn released(&mut self, release: &Release) {
+        let Some(cookie) = release.socket.cookie else {
+            return;
+        };
+        for incident in &mut self.open {
+            if incident.cookies.contains(&cookie) {
+                incident.closed.push(Closing {
+                    cookie,
+                    at: release.time,
+                    by: (release.task.tgid, release.task.start),
+                });
+            }
+        }
+    }
+
+    /// A process ended: its incidents with it.
+    pub fn exited(&mut self, exit: &Exit, out: &mut Vec<Report>) {
+        let who = (exit.task.tgid, exit.task.start);
+        let done: Vec<_> = self
+            .open
+            .extract_if(.., |incident| {
+                (incident.key.tgid, incident.key.start) == who
+            })
+            .collect();
+        for incident in done {
+            self.close(incident, exit.time, How::Exited, None, out);
+        }
+        for incident in &mut self.open {
+            if incident.exited.len() < MAX_EXITED {
+                incident.exited.push(who);
+            }
+        }
+    }
+
+    /// Closes every incident whose deadline is not after `now`, earliest first.
+    pub fn tick(&mut self, now: Ktime, out: &mut Vec<Report>) {
+        let (timeout, settle) = (self.timeout, self.settle);
+        let mut done: Vec<_> = self
+            .open
+            .extract_if(.., |incident| incident.deadline(timeout, settle) <= now)
+            .collect();
+        done.sort_by_key(|incident| incident.deadline(timeout, settle));
+        for incident in done {
+            let at = incident.deadline(timeout, settle);
+            let how = if incident.other.is_some() {
+                How::OtherPort
+            } else {
+                How::GaveUp
+            };
+            self.close(incident, at, how, None, out);
+        }
+    }
+
+    /// The earliest deadline; `None` = no incident is open.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Ktime> {
+        self.open
+            .iter()
+            .map(|incident| incident.deadline(self.timeout, self.settle))
+            .min()
+    }
+
+    /// The run ends: incidents whose requester took another port are told, others are not.
+    pub fn finish(&mut self, now: Ktime, out: &mut Vec<Report>) {
+        self.tick(now, out);
+        let settled: Vec<_> = self
+            .open
+            .extract_if(.., |incident| incident.other.is_some())
+            .collect();
+        for incident in settled {
+            self.close(incident, now, How::OtherPort, None, out);
+        }
+    }
+
+    /// What the kernel may forget, since the last call.
+    pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
+        std::mem::take(&mut self.unwatch)
+    }
+
+    fn close(
+        &mut self,
+        incident: Incident,
+        at: Ktime,
+        how: How,
+        freed: Option<Freed>,
+        out: &mut Vec<Report>,
+    ) {
+        self.forget(&incident);
+        let other = incident.other.filter(|_| how == How::OtherPort);
+        let mut resolved = Resolved {
+            incident: incident.id,
+            attempts: incident.attempts,
+            after_ms: millis(incident.first, other.map_or(at, |(taken, _)| taken)),
+            how,
+            cause: incident.cause,
+            wanted: incident.wanted,
+            requester: incident.requester,
+            port: other.map(|(_, port)| port),
+            freed_by: freed.map(|freed| freed.by),
+            freed_certainty: freed.map(|freed| freed.certainty),
+            message: String::new(),
+        };
+        resolved.message = advise::resolved_message(&resolved);
+        out.push(Report {
+            at,
+            body: Body::Resolved(Box::new(resolved)),
+        });
+    }
+
+    /// Drops the incident whose last try is the oldest when there is no room for one more.
+    fn make_room(&mut self) -> u64 {
+        if self.open.len() < MAX_OPEN {
+            return 0;
+        }
+        let oldest = (0..self.open.len()).min_by_key(|index| self.open.get(*index).map(|i| i.last));
+        let Some(oldest) = oldest else { return 0 };
+        let incident = self.open.remove(oldest);
+        self.forget(&incident);
+        1
+    }
+
+    /// `incident` is no longer open: nobody waits for what only it waited for.
+    fn forget(&mut self, incident: &Incident) {
+        let tgid = incident.key.tgid;
+        if !self.open.iter().any(|open| open.key.tgid == tgid) {
+            self.unwatch.push(Unwatch::Process(tgid));
+        }
+        self.forget_sockets(incident.cookies.clone());
+    }
+
+    fn forget_sockets(&mut self, cookies: BTreeSet<u64>) {
+        let open = &self.open;
+        let free = cookies.into_iter().filter(|cookie| {
+            !open
+                .iter()
+                .any(|incident| incident.cookies.contains(cookie))
+        });
+        self.unwatch.extend(free.map(Unwatch::Socket));
+    }
+}
+
+impl Incident {
+    fn new(key: Key, id: String, failure: &Failure, verdict: &Verdict) -> Self {
+        Self {
+            key,
+            id,
+            attempts: 0,
+            first: failure.time,
+            last: failure.time,
+            call: failure.call,
+            cause: verdict.conflict.cause,
+            wanted: verdict.conflict.wanted.clone(),
+            requester: verdict.conflict.requester.clone(),
+            addresses: Vec::new(),
+            blockers: Vec::new(),
+            truncated: false,
+            cookies: BTreeSet::new(),
+            closed: Vec::new(),
+            exited: Vec::new(),
+            other: None,
+        }
+    }
+
+    /// One more try. Returns the sockets that have left the port since the last one.
+    fn tried(&mut self, failure: &Failure, verdict: &Verdict) -> BTreeSet<u64> {
+        self.attempts += 1;
+        self.last = self.last.max(failure.time);
+        self.call = failure.call;
+        self.cause = verdict.conflict.cause;
+        self.wanted = verdict.conflict.wanted.clone();
+        self.requester = verdict.conflict.requester.clone();
+        let address = failure
+            .wanted
+            .addr
+            .map(|addr| (addr, failure.socket.v6only));
+        if let Some(address) = address
+            && !self.addresses.contains(&address)
+            && self.addresses.len() < MAX_ADDRESSES
+        {
+            self.addresses.push(address);
+        }
+        self.blockers.clone_from(&verdict.blockers);
+        self.truncated = verdict.conflict.truncated;
+        self.closed.retain(|closing| closing.at >= failure.time);
+        self.exited.clear();
+        // A process that comes back to the port has not settled on another.
+        self.other = self.other.filter(|(at, _)| *at > failure.time);
+        let now: BTreeSet<_> = failure
+            .holders
+            .iter()
+            .filter_map(|h| h.socket.cookie)
+            .collect();
+        let left = self.cookies.difference(&now).copied().collect();
+        self.cookies = now;
+        left
+    }
+
+    /// The moment at which the incident closes if nothing more comes.
+    fn deadline(&self, timeout: u64, settle: u64) -> Ktime {
+        match self.other {
+            Some((at, _)) => Ktime(at.0.saturating_add(settle)),
+            None => Ktime(self.last.0.saturating_add(timeout)),
+        }
+    }
+
+    /// The same process got a port of the same kind after the last try.
+    fn concerns(&self, assign: &Assign) -> bool {
+        let key = &self.key;
+        (key.tgid, key.start) == (assign.task.tgid, assign.task.start)
+            && key.netns == assign.netns
+            && key.transport == assign.socket.transport
+            && assign.time >= self.last
+    }
+
+    /// The wanted port was got: by a call that can have succeeded where the failed one did not.
+    fn is_satisfied_by(&self, assign: &Assign) -> bool {
+        if !self.concerns(assign) {
+            return false;
+        }
+        let call = match self.call {
+            Call::Bind => matches!(assign.call, Call::Bind | Call::Listen),
+            Call::Listen => assign.call == Call::Listen,
+            Call::Connect => assign.call == Call::Connect,
+            Call::Autobind => matches!(assign.call, Call::Autobind | Call::Connect),
+        };
+        let port = match self.key.port {
+            Some(port) => port == assign.socket.port,
+            None => assign.origin != Some(Origin::ExplicitBind),
+        };
+        call && port && self.wants_address(&assign.socket)
+    }
+
+    /// The socket's address is one that was tried for, or one of the two is a wildcard that takes
+    /// in the other.
+    fn wants_address(&self, socket: &Socket) -> bool {
+        let got = socket.local_addr();
+        self.addresses.is_empty()
+            || self.addresses.iter().any(|(wanted, v6only)| {
+                let any_got = got.is_unspecified();
+                let any_wanted = wanted.is_unspecified();
+                match (wanted, got) {
+                    (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+                        *wanted == got || any_got || any_wanted
+                    }
+                    (IpAddr::V4(_), IpAddr::V6(_)) => any_got && !socket.v6only,
+                    (IpAddr::V6(_), IpAddr::V4(_)) => any_wanted && !v6only,
+                }
+            })
+    }
+
+    /// Keeps the first other port that the process bound itself to.
+    fn note_other(&mut self, assign: &Assign) {
+        let other = matches!(assign.call, Call::Bind | Call::Listen)
+            && assign.origin != Some(Origin::EphemeralConnect)
+            && self.key.port.is_some_and(|port| port != assign.socket.port);
+        if other && self.other.is_none() && self.concerns(assign) {
+            self.other = Some((assign.time, assign.socket.port));
+        }
+    }
+
+    /// What made room for the port that was got at last.
+    fn freed(&self, assign: &Assign) -> Option<Freed> {
+        self.key.port?;
+        let same_options = words::options(&assign.socket) == self.wanted.options;
+        freed::freed(
+            &self.blockers,
+            self.truncated,
+            self.closed.iter().filter(|closing| closing.at >= self.last),
+            &self.exited,
+            same_options,
+        )
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

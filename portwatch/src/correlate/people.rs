@@ -1,0 +1,250 @@
+//! The processes of the contract: who wanted a port, who has or had a holder's socket.
+//!
+//! A process is its thread-group leader with its start time. Facts of /proc count only for the
+//! very process that was asked about; what is not known is left out.
+
+use super::clock::rfc3339;
+use super::origin::Taken;
+use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Socket, Task, Tgid};
+use crate::enrich::facts::{ProcessFacts, SocketUser};
+use crate::enrich::{EventFacts, same_start};
+use crate::report::{ClockAnchor, HolderProcess, Process};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// What the first process of a holder is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It has the socket's descriptor now.
+    Present,
+    /// It was seen at the call that took the port or at the last close, by cookie.
+    Seen,
+    /// The start-up scan found the socket with it, by cookie.
+    Scanned,
+    /// It was the last listener of the port; no cookie ties it to this socket.
+    LastListener,
+    /// It listens on the port and has not accepted this connection yet.
+    Listener,
+    /// Nobody is known.
+    Nobody,
+}
+
+/// Who has or had a holder's socket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Who {
+    /// Those that have it first.
+    pub processes: Vec<HolderProcess>,
+    /// What `processes[0]` is known by.
+    pub named: Named,
+}
+
+/// The process that made a call.
+#[must_use]
+pub fn requester(task: &Task, facts: &EventFacts, anchor: ClockAnchor) -> Process {
+    let known = facts.process(task.tgid, task.start);
+    let (comm, comm_bytes) = text(&task.comm.0);
+    let about = About::of(known);
+    Process {
+        pid: task.tgid.0,
+        tid: task.tid.0,
+        ppid: task.ppid.0,
+        comm,
+        comm_bytes,
+        exe: about.exe,
+        exe_bytes: about.exe_bytes,
+        cmdline: about.cmdline,
+        cmdline_bytes: about.cmdline_bytes,
+        cmdline_truncated: about.cmdline_truncated,
+        uid: Some(task.uid),
+        start_time: rfc3339(anchor, task.start),
+        cgroup: known.and_then(|p| p.cgroup.clone()),
+        systemd_unit: known.and_then(|p| p.systemd_unit.clone()),
+        container: known.and_then(|p| p.container.clone()),
+    }
+}
+
+/// Who has or had the socket of `holder`, which came to its port as `taken` says.
+#[must_use]
+pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAnchor) -> Who {
+    let owner = holder
+        .owner
+        .as_ref()
+        .filter(|owner| is_its_own(owner, taken));
+    let mut users = users(&holder.socket, facts);
+    if let Some(users) = users.as_mut().filter(|users| !users.is_empty()) {
+        users.sort_by_key(|user| {
+            let taker = owner.is_some_and(|owner| is_user(owner, user));
+            (!taker, user.start, user.tgid)
+        });
+        let mut processes: Vec<_> = users
+            .iter()
+            .map(|user| present(user, facts, anchor))
+            .collect();
+        let gone = owner.filter(|owner| {
+            owner.source != OwnerSource::LastListener
+                && !users.iter().any(|user| is_user(owner, user))
+        });
+        processes.extend(gone.map(|owner| past(owner, false, facts, anchor)));
+        return Who {
+            processes,
+            named: Named::Present,
+        };
+    }
+    let Some(owner) = owner else {
+        return Who {
+            processes: Vec::new(),
+            named: Named::Nobody,
+        };
+    };
+    let named = match owner.source {
+        OwnerSource::Call | OwnerSource::Release => Named::Seen,
+        OwnerSource::Snapshot => Named::Scanned,
+        OwnerSource::LastListener => Named::LastListener,
+    };
+    // Nobody could look: the only process known to have had it has not closed it and still runs.
+    let has_socket = users.is_none()
+        && holder.socket.has_socket
+        && owner.released_at.is_none()
+        && matches!(owner.source, OwnerSource::Call | OwnerSource::Snapshot)
+        && facts.process(owner.tgid, owner.start).is_some();
+    Who {
+        processes: vec![past(owner, has_socket, facts, anchor)],
+        named,
+    }
+}
+
+/// The processes of a listener, for a connection that waits in its queue: none has its socket.
+#[must_use]
+pub fn of_listener(listener: &Who) -> Who {
+    let mut processes = listener.processes.clone();
+    for process in &mut processes {
+        process.has_socket = false;
+    }
+    let named = if processes.is_empty() {
+        Named::Nobody
+    } else {
+        Named::Listener
+    };
+    Who { processes, named }
+}
+
+/// The remembered process belongs to this socket: by cookie, or as the last listener of its port
+/// if the socket is the child of one. Another listener of the port is not named by it.
+fn is_its_own(owner: &Owner, taken: Taken) -> bool {
+    owner.tgid.0 != 0
+        && match owner.source {
+            OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot => true,
+            OwnerSource::LastListener => taken.origin == Some(Origin::Accepted),
+        }
+}
+
+/// Who has the descriptor now; `None` = nobody could look.
+fn users<'a>(socket: &Socket, facts: &'a EventFacts) -> Option<Vec<&'a SocketUser>> {
+    if !socket.has_socket {
+        return Some(Vec::new());
+    }
+    let inode = socket.inode?;
+    let all = facts.socket_users.as_ref()?;
+    Some(
+        all.iter()
+            .filter(|(of, _)| *of == inode)
+            .map(|(_, user)| user)
+            .collect(),
+    )
+}
+
+fn is_user(owner: &Owner, user: &SocketUser) -> bool {
+    owner.tgid == user.tgid && same_start(owner.start, user.start)
+}
+
+fn present(user: &SocketUser, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
+    let known = facts.process(user.tgid, user.start);
+    let mut process = holder_process(user.tgid, user.start, &user.comm, known, anchor);
+    process.has_socket = true;
+    process.alive = true;
+    process
+}
+
+fn past(owner: &Owner, has_socket: bool, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
+    let known = facts.process(owner.tgid, owner.start);
+    let mut process = holder_process(owner.tgid, owner.start, &owner.comm, known, anchor);
+    process.uid = process.uid.or(Some(owner.uid));
+    process.has_socket = has_socket;
+    process.alive = known.is_some();
+    let seen = owner.released_at.or(owner.seen_at).or(owner.taken_at);
+    process.seen = seen.filter(|_| !has_socket).map(|at| rfc3339(anchor, at));
+    process
+}
+
+fn holder_process(
+    tgid: Tgid,
+    start: Ktime,
+    comm: &Comm,
+    known: Option<&ProcessFacts>,
+    anchor: ClockAnchor,
+) -> HolderProcess {
+    let (comm, comm_bytes) = text(&comm.0);
+    let about = About::of(known);
+    HolderProcess {
+        pid: tgid.0,
+        comm,
+        comm_bytes,
+        exe: about.exe,
+        exe_bytes: about.exe_bytes,
+        cmdline: about.cmdline,
+        cmdline_bytes: about.cmdline_bytes,
+        cmdline_truncated: about.cmdline_truncated,
+        uid: known.and_then(|p| p.uid),
+        start_time: Some(rfc3339(anchor, start)),
+        cgroup: known.and_then(|p| p.cgroup.clone()),
+        systemd_unit: known.and_then(|p| p.systemd_unit.clone()),
+        container: known.and_then(|p| p.container.clone()),
+        has_socket: false,
+        alive: false,
+        seen: None,
+    }
+}
+
+/// The strings of a process, each with its bytes where they are not UTF-8.
+#[derive(Default)]
+struct About {
+    exe: Option<String>,
+    exe_bytes: Option<String>,
+    cmdline: Option<Vec<String>>,
+    cmdline_bytes: Option<Vec<String>>,
+    cmdline_truncated: bool,
+}
+
+impl About {
+    fn of(known: Option<&ProcessFacts>) -> Self {
+        let Some(known) = known else {
+            return Self::default();
+        };
+        let exe = known.exe.as_deref().map(text);
+        let cmdline = known.cmdline.as_deref();
+        let odd = cmdline.is_some_and(|args| args.iter().any(|a| str::from_utf8(a).is_err()));
+        Self {
+            exe: exe.as_ref().map(|(shown, _)| shown.clone()),
+            exe_bytes: exe.and_then(|(_, bytes)| bytes),
+            cmdline: cmdline.map(|args| args.iter().map(|a| text(a).0).collect()),
+            cmdline_bytes: cmdline
+                .filter(|_| odd)
+                .map(|args| args.iter().map(|a| STANDARD.encode(a)).collect()),
+            cmdline_truncated: known.cmdline_truncated,
+        }
+    }
+}
+
+/// Lossy text, and base64 of the bytes when they are not UTF-8.
+fn text(bytes: &[u8]) -> (String, Option<String>) {
+    match str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (
+            String::from_utf8_lossy(bytes).into_owned(),
+            Some(STANDARD.encode(bytes)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The verdict on one failed call: cause, certainty, holders, and the words around them.
+//!
+//! It rests only on what the failure carries and on the facts asked for it: no other event changes
+//! a culprit.
+
+use super::cause::Gap;
+use super::conflict_rule::Outcome;
+use super::holder::{Judged, judge_all};
+use super::origin::Proof;
+use super::people::{self, Named};
+use super::words;
+use crate::advise;
+use crate::decode::event::{Call, Failure, Ktime, NetnsId, State, Walk};
+use crate::enrich::EventFacts;
+use crate::report::{Cause, Certainty, ClockAnchor, Conflict};
+
+/// What a verdict depends on beside its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground {
+    /// When the hooks were attached.
+    pub start: Ktime,
+    /// Wall time.
+    pub anchor: ClockAnchor,
+    /// The start-up scan was complete before the failure.
+    pub seeded: bool,
+    /// Entries of the owner maps were lost: the last listener may be another.
+    pub owners_lost: bool,
+    /// List holders that do not block as well.
+    pub neighbours: bool,
+    /// The caller's network namespace.
+    pub own_netns: Option<NetnsId>,
+}
+
+/// A verdict, and what the incident keeps of it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// For the output; `incident` and `attempt` are still to be filled in.
+    pub conflict: Conflict,
+    /// The blocking holders.
+    pub blockers: Vec<Blocker>,
+}
+
+/// What ends a blocking holder can be recognised by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// Its cookie.
+    pub cookie: Option<u64>,
+    /// It was in TIME_WAIT.
+    pub time_wait: bool,
+}
+
+/// The verdict on `failure`.
+#[must_use]
+pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdict {
+    let judged = judge_all(failure, facts, ground.anchor);
+    let blockers: Vec<_> = judged
+        .iter()
+        .filter(|j| j.outcome == Outcome::Blocks)
+        .collect();
+    let uncertain = judged
+        .iter()
+        .any(|j| matches!(j.outcome, Outcome::Uncertain(_)));
+    let (cause, certainty, gap) = match blockers.first() {
+        Some(first) => of_holder(first, &failure.walk, ground),
+        None => of_nobody(failure, &judged),
+    };
+    let listed = judged
+        .iter()
+        .filter(|j| j.outcome == Outcome::Blocks || ground.neighbours);
+    let mut conflict = Conflict {
+        incident: String::new(),
+        attempt: 0,
+        call: words::call(failure.call),
+        error: words::errno(failure.errno),
+        errno: failure.errno,
+        wanted: words::wanted(failure, facts),
+        requester: people::requester(&failure.task, facts, ground.anchor),
+        cause,
+        certainty,
+        holders: listed
+            .map(|j| j.told(failure.time, ground.start, facts, ground.anchor))
+            .collect(),
+        holders_total: failure.walk.total,
+        truncated: failure.wanted.port.is_some() && (!failure.walk.complete() || uncertain),
+        range: words::range(failure),
+        message: String::new(),
+        advice: Vec::new(),
+    };
+    conflict.message = advise::conflict_message(&conflict, gap, ground);
+    conflict.advice = advise::advice(&conflict, facts.netns.as_ref(), ground);
+    let blockers = blockers
+        .iter()
+        .map(|j| Blocker {
+            cookie: j.holder.socket.cookie,
+            time_wait: j.holder.socket.state == State::TimeWait,
+        })
+        .collect();
+    Verdict { conflict, blockers }
+}
+
+/// The verdict when a holder certainly blocks.
+fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certainty, Option<Gap>) {
+    let Some(reading) = first.reading else {
+        return (
+            Cause::Unknown,
+            Certainty::Unknown,
+            Some(Gap::OriginUnproven),
+        );
+    };
+    // A half-read table may hide a holder that comes before this one; one that was read to the
+    // end and only listed in part (`skipped`) does not: a listener is always sent.
+    let read = if walk.truncated || walk.lost > 0 {
+        Certainty::Inferred
+    } else {
+        Certainty::Exact
+    };
+    let by_memory = if ground.seeded && !ground.owners_lost {
+        Certainty::Remembered
+    } else {
+        Certainty::Inferred
+    };
+    let named = match first.who.named {
+        Named::Present | Named::Seen => Certainty::Exact,
+        Named::LastListener => by_memory,
+        Named::Scanned | Named::Listener | Named::Nobody => Certainty::Inferred,
+    };
+    let proof = match reading.proof {
+        Proof::Proven => Certainty::Exact,
+        Proof::Remembered => by_memory,
+        Proof::Deduced => Certainty::Inferred,
+    };
+    (reading.cause, read.max(named).max(proof), reading.gap)
+}
+
+/// The verdict when no holder certainly blocks.
+fn of_nobody(failure: &Failure, judged: &[Judged<'_>]) -> (Cause, Certainty, Option<Gap>) {
+    let walk = &failure.walk;
+    let doubt = judged.iter().find_map(|j| match j.outcome {
+        Outcome::Uncertain(doubt) => Some(doubt),
+        Outcome::Blocks | Outcome::Free(_) => None,
+    });
+    let gap = match (failure.wanted.port, failure.call) {
+        (None, _) => Gap::RangeExhausted,
+        (Some(_), Call::Connect | Call::Autobind) => Gap::SameConnection,
+        (Some(_), Call::Bind | Call::Listen) if !walk.made => Gap::NotWalked,
+        (Some(_), Call::Bind | Call::Listen) => match doubt {
+            Some(doubt) => Gap::Uncertain(doubt),
+            None if !walk.complete() => Gap::HalfWalked,
+            // The kernel refused the port and its table has nobody: whoever had it has left.
+            // That is concluded, not seen.
+            None if walk.total == 0 && judged.is_empty() => {
+                return (Cause::AlreadyFree, Certainty::Inferred, None);
+            }
+            None => Gap::NoneBlocks,
+        },
+    };
+    (Cause::Unknown, Certainty::Unknown, Some(gap))
+}
+
+#[cfg(test)]
+mod tests;
