@@ -2,6 +2,7 @@
 //!
 //! Durations never come from wall time: this is for showing times only.
 
+use crate::decode::event::Ktime;
 use crate::report::ClockAnchor;
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
@@ -62,6 +63,16 @@ impl ClockAnchor {
         })?;
         Ok(anchor)
     }
+}
+
+/// CLOCK_BOOTTIME now: the time of the kernel side's records. For whoever drives the pipeline, not
+/// for its stages.
+///
+/// # Errors
+///
+/// Only if the kernel lacks the clock.
+pub fn now() -> Result<Ktime, ClockError> {
+    boottime().map(Ktime)
 }
 
 fn boottime() -> Result<u64, ClockError> {

@@ -12,6 +12,8 @@ mod patience;
 pub mod proc;
 mod scan;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use crate::decode::event::{Event, Failure, Ktime, Task, Tgid};

@@ -100,10 +100,9 @@ impl Namespaces {
     /// Name of a network device in a namespace; `None` if it cannot be read or is gone.
     pub fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         let name = move || {
-            nix::net::if_::if_indextoname(index)
-                .ok()?
-                .into_string()
-                .ok()
+            let name = nix::net::if_::if_indextoname(index).ok()?;
+            // nix 0.31 says `Ok("")` where there is no such device.
+            name.into_string().ok().filter(|name| !name.is_empty())
         };
         if self.own == Some(netns) {
             return name();

@@ -174,11 +174,16 @@ fn raise_locked_memory(counts: bool) -> Option<String> {
         Ok(()) => hard,
         Err(_) => soft,
     };
-    (counts && reached != RLIM_INFINITY).then(|| {
+    locked_memory_warning(counts, reached)
+}
+
+/// `counts`: the kernel counts BPF maps against the limit.
+fn locked_memory_warning(counts: bool, limit: rlim_t) -> Option<String> {
+    (counts && limit != RLIM_INFINITY).then(|| {
         format!(
             "RLIMIT_MEMLOCK stays at {} KiB and this kernel (before 5.11) counts BPF maps against \
              it: loading may fail; raise it with `ulimit -l unlimited` or CAP_SYS_RESOURCE",
-            reached / 1024
+            limit / 1024
         )
     })
 }

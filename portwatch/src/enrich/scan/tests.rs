@@ -1,1 +1,86 @@
+use super::*;
+use crate::decode::event::{Comm, Ktime};
+use crate::enrich::testing::{FakeProc, Waiting, stat};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
 
+fn user(pid: u32, comm: &str, ticks: u64) -> SocketUser {
+    SocketUser {
+        tgid: Tgid(pid),
+        start: Ktime(ticks * 10_000_000),
+        comm: Comm(comm.as_bytes().to_vec()),
+    }
+}
+
+#[test]
+fn every_process_with_the_socket_once() {
+    let fake = FakeProc::new();
+    fake.process(7, "web", 900);
+    fake.descriptor(7, 0, "/dev/null");
+    fake.descriptor(7, 3, "socket:[55]");
+    fake.descriptor(7, 4, "socket:[55]");
+    fake.descriptor(7, 5, "socket:[56]");
+    fake.process(8, "worker", 901);
+    fake.descriptor(8, 9, "socket:[55]");
+    fake.descriptor(8, 10, "pipe:[57]");
+    fake.process(9, "idle", 902);
+    std::fs::create_dir(fake.root().join("sys")).unwrap();
+    let mut scan = ProcScan::new(fake.root());
+    let mut found = scan.users(&[55, 57, 58]).unwrap();
+    found.sort_by_key(|(_, user)| user.tgid);
+    assert_eq!(
+        found,
+        [(55, user(7, "web", 900)), (55, user(8, "worker", 901))]
+    );
+    assert_eq!(scan.users(&[58]), Some(Vec::new()));
+}
+
+#[test]
+fn descriptors_of_a_process_whose_leader_has_exited() {
+    let fake = FakeProc::new();
+    fake.process(7, "main", 900);
+    fake.process(8, "thread", 905);
+    fake.descriptor(8, 3, "socket:[55]");
+    let tasks = fake.dir(7).join("task");
+    std::fs::create_dir(&tasks).unwrap();
+    std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
+    std::fs::write(fake.dir(7).join("stat"), stat(7, b"main", 'Z', 2, 900)).unwrap();
+    let found = ProcScan::new(fake.root()).users(&[55]);
+    assert_eq!(found, Some(vec![(55, user(7, "main", 900))]));
+}
+
+#[test]
+fn without_a_proc_nobody_could_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scan = ProcScan::new(&dir.path().join("none"));
+    assert_eq!(scan.users(&[55]), None);
+}
+
+/// A socket that a child has as its standard error: both have it, each under its leader's name.
+#[test]
+fn a_real_socket_of_two_processes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = format!("/proc/self/fd/{}", listener.as_raw_fd());
+    let inode = socket_inode(Path::new(&link)).unwrap();
+    let copy = OwnedFd::from(listener.try_clone().unwrap());
+    let child = Waiting::spawn(Command::new("cat").stderr(copy)).unwrap();
+
+    let found = ProcScan::new(Path::new("/proc")).users(&[inode]).unwrap();
+    let proc = Proc::new(Path::new("/proc"));
+    for (pid, comm) in [(std::process::id(), None), (child.id(), Some("cat"))] {
+        let lines: Vec<_> = found
+            .iter()
+            .filter(|(_, user)| user.tgid == Tgid(pid))
+            .collect();
+        let [(of, user)] = lines.as_slice() else {
+            panic!("{pid} in {found:?}");
+        };
+        let leader = proc.stat(Tgid(pid)).unwrap();
+        assert_eq!(
+            (*of, user.start, &user.comm),
+            (inode, leader.start, &leader.comm)
+        );
+        assert!(comm.is_none_or(|comm| user.comm.lossy() == comm));
+    }
+}
