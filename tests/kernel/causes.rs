@@ -195,6 +195,22 @@ pub(crate) const EPHEMERAL_BIND: Case = Case {
     },
 };
 
+const TO_ITSELF: Case = Case {
+    make: make::connected_to_itself,
+    ..ESTABLISHED
+};
+
+/// The port came from bind(0), whatever the socket did then.
+const BOUND_THEN_CONNECTED: Case = Case {
+    make: make::bound_then_connected,
+    right: Verdict {
+        kinds: &["connection"],
+        states: &["established"],
+        ..EPHEMERAL_BIND.right
+    },
+    ..EPHEMERAL_BIND
+};
+
 #[test]
 fn outbound_connection_established() -> Result<()> {
     tracer_first(&ESTABLISHED)
@@ -283,4 +299,14 @@ fn bound_not_listening() -> Result<()> {
 #[test]
 fn ephemeral_bind() -> Result<()> {
     tracer_first(&EPHEMERAL_BIND)
+}
+
+#[test]
+fn ephemeral_bind_then_connect() -> Result<()> {
+    tracer_first(&BOUND_THEN_CONNECTED)
+}
+
+#[test]
+fn outbound_connection_to_itself() -> Result<()> {
+    tracer_first(&TO_ITSELF)
 }

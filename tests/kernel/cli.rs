@@ -135,3 +135,42 @@ fn sigusr1_gives_a_summary_so_far() -> Result<()> {
     })?;
     tracer.finish()?.check(true)
 }
+
+/// The founding case, made and told by portwatch itself.
+#[test]
+fn demo_ends_well_only_with_the_right_verdict() -> Result<()> {
+    if Stage::set()?.is_none() {
+        return Ok(());
+    }
+    let text = output(&["demo"])?;
+    let talk = String::from_utf8_lossy(&text.stderr);
+    ensure!(
+        text.status.success() && !text.stdout.is_empty(),
+        "{}: {talk}",
+        text.status
+    );
+    let json = output(&["demo", "--format", "json"])?;
+    ensure!(json.status.success(), "{}", json.status);
+    let printed = String::from_utf8(json.stdout)?;
+    let events: Vec<Event> = printed.lines().map(Event::parse).collect::<Result<_>>()?;
+    let conflict = events
+        .iter()
+        .find_map(Event::conflict)
+        .context("no conflict")?;
+    ensure!(conflict.cause == "outbound-connection", "{printed}");
+    Ok(())
+}
+
+#[test]
+fn doctor_says_what_runs() -> Result<()> {
+    if Stage::set()?.is_none() {
+        return Ok(());
+    }
+    let output = output(&["doctor"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success() && text.contains("tracepoint"),
+        "{text}"
+    );
+    Ok(())
+}

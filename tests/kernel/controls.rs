@@ -103,6 +103,25 @@ fn both_reuseaddr_without_a_listener() -> Result<()> {
     silent(both, false, both)
 }
 
+/// Both ends of the rule carry SO_REUSEADDR and the holder does not listen.
+#[test]
+fn reuseaddr_on_both_sides_of_a_connection() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let tracer = Tracer::start(&stage.netns, &[])?;
+    let mut server = Puppet::start(&stage.netns, "made-server")?;
+    server.listener("l", "tcp4", &[], &format!("{THERE}:7000"))?;
+    let mut client = Puppet::start(&stage.netns, "made-client")?;
+    client.open("c", "tcp4", &["reuseaddr"])?;
+    let pinned = stage.netns.pin(PORT)?;
+    client.tell(&format!("connect c {THERE}:7000"))?;
+    drop(pinned);
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    bound(&mut binder, "tcp4", &["reuseaddr"], &everywhere())?;
+    only_the_fence(&fence(&stage, tracer)?)
+}
+
 #[test]
 fn both_reuseport_of_one_user() -> Result<()> {
     let both: (&str, &[&str], &str) = ("tcp4", &["reuseport"], &everywhere());

@@ -4,6 +4,7 @@ mod assign;
 mod causes;
 mod cli;
 mod controls;
+mod crowds;
 mod filters;
 mod holders;
 mod incidents;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use portwatch_tests::event::Event;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
@@ -102,6 +103,67 @@ fn a_name_that_is_not_utf8_is_kept() -> Result<()> {
         ensure!(told == ("caf\u{fffd}", Some("Y2Fm6Q==")), "{:#}", event.raw);
     }
     tracer.finish()?.check(true)
+}
+
+/// A command line of a megabyte is cut, and marked so.
+#[test]
+fn a_huge_command_line_is_cut() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let _made = make::listener(&stage.netns)?;
+    let arguments = vec!["x".repeat(100_000); 10];
+    let mut binder = Puppet::start_with(&stage.netns, "made-binder", &arguments)?;
+    refused(&mut binder, "tcp4")?;
+    let event = tracer.wait_conflict(PORT)?;
+    tracer.finish()?.check(true)?;
+    let requester = &event.conflict().context("no conflict")?.requester;
+    let told: usize = requester
+        .cmdline
+        .iter()
+        .flatten()
+        .map(|word| word.len() + 1)
+        .sum();
+    ensure!(
+        requester.cmdline_truncated == Some(true) && (1000..=4100).contains(&told),
+        "{told} bytes: {:#}",
+        event.raw
+    );
+    Ok(())
+}
+
+/// In another pid namespace the kernel's process ids are not looked up: a namesake's command line
+/// would be told.
+#[test]
+fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let printed = NamedTempFile::new()?;
+    let wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let options = ["--format", "json", "--max-conflicts", "1"];
+    let stdout = Stdio::from(printed.reopen()?);
+    let mut tracer = Bare::start_under(&wrapper, &stage.netns, &options, stdout)?;
+    let _made = make::established(&stage.netns)?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    refused(&mut binder, "tcp4")?;
+    ensure!(tracer.end(None)?.success(), "it failed");
+    let text = read(printed.reopen()?)?;
+    let events: Vec<Event> = text.lines().map(Event::parse).collect::<Result<_>>()?;
+    let conflict = events
+        .iter()
+        .find_map(Event::conflict)
+        .context("no conflict")?;
+    let requester = &conflict.requester;
+    ensure!(
+        requester.pid == binder.pid()
+            && requester.comm == "made-binder"
+            && requester.exe.is_none()
+            && requester.cmdline.is_none(),
+        "{text}"
+    );
+    Ok(())
 }
 
 /// No control character of a traced program reaches the user's screen.

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use portwatch_tests::make;
+use portwatch_tests::programs;
 use portwatch_tests::tracer::Tracer;
 
 use crate::scene::{Binder, Holding, Scene, against_made, verdict};
@@ -64,6 +65,24 @@ fn node() -> Result<()> {
         return Ok(());
     };
     against_made(&scene, node_server(&scene))
+}
+
+/// It takes the next port and goes on.
+#[test]
+fn vite_on_8080_moves_on() -> Result<()> {
+    let vite = programs::node("vite");
+    let vite = vite.to_str().context("a path that is not UTF-8")?;
+    let Some(scene) = Scene::set(&["/usr/bin/node", vite])? else {
+        return Ok(());
+    };
+    let mut command = scene.command(vite);
+    command.args(["--host", "0.0.0.0", "--port", "8080"]);
+    let binder = Binder {
+        port: 8080,
+        how: "other-port",
+        ..Binder::new(command, "node", "Port 8080 is in use")
+    };
+    against_made(&scene, binder)
 }
 
 fn apache_server(scene: &Scene) -> Result<Binder> {

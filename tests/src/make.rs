@@ -85,6 +85,43 @@ fn connected(netns: &NetNs, port: u16, connect: &str) -> Result<Made> {
     Ok(made)
 }
 
+/// A client that drew its own destination as its source port and so connected to itself.
+pub fn connected_to_itself(netns: &NetNs) -> Result<Made> {
+    let peer: SocketAddr = format!("{HERE}:{PORT}").parse()?;
+    let mut client = Puppet::start(netns, "made-client")?;
+    client.open("c", "tcp4", &[])?;
+    let pinned = netns.pin(PORT)?;
+    let local = client.tell_address(&format!("connect c {peer}"))?;
+    drop(pinned);
+    ensure!(local == peer, "connected from {local} to {peer}");
+    made(client, "c", Some(peer))
+}
+
+/// A client that bound to port 0 before it connected.
+pub fn bound_then_connected(netns: &NetNs) -> Result<Made> {
+    let mut made = ephemeral_bind(netns)?;
+    let mut server = Puppet::start(netns, "made-server")?;
+    server.listener("l", "tcp4", &["reuseaddr"], SERVICE)?;
+    made.holder.tell(&format!("connect s {SERVICE}"))?;
+    server.tell("accept l a")?;
+    made.peer = Some(SERVICE.parse()?);
+    made.others.push(server);
+    Ok(made)
+}
+
+/// A listener behind hundreds of connections that it accepted; in the kernel's list it is last.
+pub fn crowd(netns: &NetNs, connections: usize) -> Result<Made> {
+    let mut made = listener(netns)?;
+    let mut client = Puppet::start(netns, "made-clients")?;
+    for number in 0..connections {
+        client.open(&format!("c{number}"), "tcp4", &[])?;
+        client.tell(&format!("connect c{number} {HERE}:{PORT}"))?;
+        made.holder.tell(&format!("accept s a{number}"))?;
+    }
+    made.others.push(client);
+    Ok(made)
+}
+
 /// A client that waits for an answer that never comes.
 pub fn syn_sent(netns: &NetNs) -> Result<Made> {
     netns.black_hole(NOWHERE.parse()?)?;

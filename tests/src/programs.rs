@@ -35,6 +35,7 @@ pub const PACKAGED: &[Packaged] = &[
     packaged("/usr/bin/systemd-socket-activate", "systemd"),
     packaged("/usr/sbin/docker-proxy", "docker.io"),
     packaged("/usr/bin/node", "nodejs"),
+    packaged("/usr/bin/npm", "npm"),
     packaged("/usr/bin/java", "openjdk-17-jdk-headless"),
     packaged("/usr/bin/javac", "openjdk-17-jdk-headless"),
     packaged("/usr/sbin/ip", "iproute2"),
@@ -44,6 +45,9 @@ pub const PACKAGED: &[Packaged] = &[
 
 /// Everything that comes from PyPI, into a virtual environment of its own.
 pub const PYTHON: &[&str] = &["flask", "django", "uvicorn", "gunicorn", "jupyter-server"];
+
+/// Everything that comes from npm, into a folder of its own; the version runs on Debian's Node.
+pub const NODE: &[&str] = &["vite@5"];
 
 const fn packaged(file: &'static str, package: &'static str) -> Packaged {
     Packaged { file, package }
@@ -71,20 +75,26 @@ pub fn find(pattern: &str) -> Option<PathBuf> {
     versions.pop()
 }
 
-/// The virtual environment: `programs/python` in the target directory.
+/// What is not from apt stands in `programs` of the target directory.
 #[must_use]
-pub fn python_environment() -> PathBuf {
+pub fn folder() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
         PathBuf::from,
     );
-    target.join("programs/python")
+    target.join("programs")
 }
 
-/// A command of the virtual environment.
+/// A command of the Python environment.
 #[must_use]
 pub fn python(command: &str) -> PathBuf {
-    python_environment().join("bin").join(command)
+    folder().join("python/bin").join(command)
+}
+
+/// A command of a Node package.
+#[must_use]
+pub fn node(command: &str) -> PathBuf {
+    folder().join("node/node_modules/.bin").join(command)
 }
 
 #[cfg(test)]

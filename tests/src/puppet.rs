@@ -24,25 +24,13 @@ pub type Refusal = String;
 impl Puppet {
     /// Starts one in `netns` and names it; the name shows in /proc/PID/comm.
     pub fn start(netns: &NetNs, comm: &str) -> Result<Self> {
-        Self::start_as(netns, comm, None)
+        Self::start_with(netns, comm, &[])
     }
 
-    /// The same under another user id.
-    pub fn start_as(netns: &NetNs, comm: &str, uid: Option<u32>) -> Result<Self> {
-        let path = executable()?;
-        let path = path.to_str().context("the build path is not UTF-8")?;
-        let command = if let Some(uid) = uid {
-            let mut command = netns.command("setpriv");
-            command.arg(format!("--reuid={uid}")).args([
-                "--clear-groups",
-                "--pdeathsig",
-                "KILL",
-                path,
-            ]);
-            command
-        } else {
-            netns.command(path)
-        };
+    /// The same with arguments, which it ignores.
+    pub fn start_with(netns: &NetNs, comm: &str, arguments: &[String]) -> Result<Self> {
+        let mut command = netns.command(&executable()?);
+        command.args(arguments);
         let mut puppet = Self {
             program: Program::start(command)?,
             answered: 0,
@@ -176,12 +164,16 @@ impl Puppet {
     }
 }
 
-/// Cargo builds the binary with the test and says where (only to the tests of the package); from
-/// the library it is looked for beside the test's own directory.
-fn executable() -> Result<PathBuf> {
+/// Cargo builds the binary with the tests, into the directory above theirs.
+fn executable() -> Result<String> {
     let test = std::env::current_exe()?;
-    test.ancestors()
+    let path: PathBuf = test
+        .ancestors()
         .map(|folder| folder.join("sockpuppet"))
         .find(|path| path.is_file())
-        .context("no `sockpuppet` beside the test binary")
+        .context("no `sockpuppet` beside the test binary")?;
+    Ok(path
+        .to_str()
+        .context("the build path is not UTF-8")?
+        .to_owned())
 }

@@ -57,7 +57,8 @@ impl Tracer {
             .chain(options)
             .copied()
             .collect();
-        let (mut child, ready) = spawn(netns, &options, Stdio::piped(), talk.reopen()?.into())?;
+        let (mut child, ready) =
+            spawn(&[], netns, &options, Stdio::piped(), talk.reopen()?.into())?;
         let stdout = child.stdout.take().context("no stdout")?;
         let (sender, lines) = mpsc::channel();
         let reader = thread::spawn(move || {
@@ -192,7 +193,17 @@ pub struct Bare {
 impl Bare {
     /// Starts it and waits until it is ready.
     pub fn start(netns: &NetNs, options: &[&str], stdout: Stdio) -> Result<Self> {
-        let (child, ready) = spawn(netns, options, stdout, Stdio::inherit())?;
+        Self::start_under(&[], netns, options, stdout)
+    }
+
+    /// The same, started by another command that ends with it.
+    pub fn start_under(
+        wrapper: &[&str],
+        netns: &NetNs,
+        options: &[&str],
+        stdout: Stdio,
+    ) -> Result<Self> {
+        let (child, ready) = spawn(wrapper, netns, options, stdout, Stdio::inherit())?;
         let bare = Self { child };
         wait_ready(ready)?;
         Ok(bare)
@@ -221,6 +232,7 @@ fn end(child: &mut Child) {
 }
 
 fn spawn(
+    wrapper: &[&str],
     netns: &NetNs,
     options: &[&str],
     stdout: Stdio,
@@ -233,7 +245,7 @@ fn spawn(
         );
     }
     let (ready, ready_writer) = std::io::pipe()?;
-    let child = command(netns, options, ready_writer.into())
+    let child = command(wrapper, netns, options, ready_writer.into())
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
@@ -245,12 +257,13 @@ fn spawn(
 ///
 /// The pipe arrives as stdin and becomes descriptor 3 in a shell that then replaces itself: no
 /// inheritable descriptor ever exists in this process, where other tests start programs.
-fn command(netns: &NetNs, options: &[&str], ready: OwnedFd) -> Command {
+fn command(wrapper: &[&str], netns: &NetNs, options: &[&str], ready: OwnedFd) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "sh", "-c"])
         .arg(r#"exec 3>&0 </dev/null; exec "$@""#)
         .arg("sh")
+        .args(wrapper)
         .arg(binary())
         .args(["watch", "--ready-fd", "3", "--netns"])
         .arg(netns.inode().to_string())

@@ -1,5 +1,5 @@
-//! Installs what the suite `real` needs and this machine lacks: Debian packages and a Python
-//! virtual environment. What is there is left alone, and no service is started.
+//! Installs what the suite `real` needs and this machine lacks: Debian packages, and Python
+//! and Node packages in a folder of the target directory. What is there is left alone, and no service is started.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use portwatch_tests::programs::{PACKAGED, PYTHON, find, python, python_environment};
+use portwatch_tests::programs::{NODE, PACKAGED, PYTHON, find, folder, python};
 use rustix::process::geteuid;
 
 /// Debian asks this script before a package starts its service.
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 fn install() -> Result<()> {
     packages()?;
     python_packages()?;
+    node_packages()?;
     println!("every real program is there");
     Ok(())
 }
@@ -84,23 +85,47 @@ fn apt(arguments: &[&str]) -> Result<()> {
 }
 
 fn python_packages() -> Result<()> {
-    let environment = python_environment();
-    let mark = environment.join("installed");
-    let wanted = PYTHON.join(" ");
+    let environment = folder().join("python");
+    once("python", &environment, PYTHON, || {
+        let venv = ["-m", "venv"];
+        run(Command::new("/usr/bin/python3")
+            .args(venv)
+            .arg(&environment))
+        .context("could not make a virtual environment; package python3-venv brings it")?;
+        run(Command::new(python("pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(PYTHON))
+        .context("pip failed; check its index and network, then run this again")
+    })
+}
+
+fn node_packages() -> Result<()> {
+    let prefix = folder().join("node");
+    once("node", &prefix, NODE, || {
+        fs::create_dir_all(&prefix)?;
+        run(Command::new("/usr/bin/npm")
+            .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
+            .arg(&prefix)
+            .args(NODE))
+        .context("npm failed; check its registry and network, then run this again")
+    })
+}
+
+/// Installs into `folder` unless the same list was installed there before.
+fn once(
+    what: &str,
+    folder: &Path,
+    packages: &[&str],
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mark = folder.join("installed");
+    let wanted = packages.join(" ");
     if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
-        println!("python: all there");
+        println!("{what}: all there");
         return Ok(());
     }
-    println!("python: making {}", environment.display());
-    let system = "/usr/bin/python3";
-    run(Command::new(system).args(["-m", "venv"]).arg(&environment)).context(
-        "could not make a virtual environment; `apt-get install python3-venv` brings the module",
-    )?;
-    println!("python: installing {wanted}");
-    run(Command::new(python("pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(PYTHON))
-    .context("pip failed; check its index and network, then run this again")?;
+    println!("{what}: installing {wanted} into {}", folder.display());
+    install()?;
     fs::write(&mark, wanted).with_context(|| format!("could not write {}", mark.display()))
 }
 

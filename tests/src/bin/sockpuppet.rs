@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -19,8 +19,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, accept,
-    bind, connect, getpeername, getsockname, listen, recv, send, sendto, shutdown, socket_with,
-    sockopt,
+    bind, connect, getpeername, getsockname, ipproto, listen, recv, send, sendto, shutdown,
+    socket_with, sockopt,
 };
 
 /// Why a command has no value.
@@ -126,6 +126,7 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["inode", socket] => Ok(fstat(puppet.socket(socket)?)?.st_ino.to_string()),
         ["comm-hex", hex] => comm(hex),
         ["in-thread", name, rest @ ..] => in_thread(puppet, name, rest),
+        ["lend", socket] => lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
         ["calm"] => {
@@ -150,20 +151,25 @@ impl Puppet {
         self.sockets().insert(name.to_owned(), Arc::new(socket));
     }
 
-    /// `tcp4`, `tcp6`, `udp4`, `udp6`; `!` behind it for a socket that does not block.
+    /// `tcp4`, `tcp6`, `udp4`, `udp6`, `mptcp4`; `!` behind it for a socket that does not block.
     fn open(&self, name: &str, kind: &str) -> Outcome {
         let (kind, flags) = match kind.strip_suffix('!') {
             Some(kind) => (kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
             None => (kind, SocketFlags::CLOEXEC),
         };
-        let (family, socket_type) = match kind {
-            "tcp4" => (AddressFamily::INET, SocketType::STREAM),
-            "tcp6" => (AddressFamily::INET6, SocketType::STREAM),
-            "udp4" => (AddressFamily::INET, SocketType::DGRAM),
-            "udp6" => (AddressFamily::INET6, SocketType::DGRAM),
+        let (family, socket_type, protocol) = match kind {
+            "tcp4" => (AddressFamily::INET, SocketType::STREAM, None),
+            "tcp6" => (AddressFamily::INET6, SocketType::STREAM, None),
+            "udp4" => (AddressFamily::INET, SocketType::DGRAM, None),
+            "udp6" => (AddressFamily::INET6, SocketType::DGRAM, None),
+            "mptcp4" => (
+                AddressFamily::INET,
+                SocketType::STREAM,
+                Some(ipproto::MPTCP),
+            ),
             _ => return Err(Failure::Usage(format!("kind `{kind}`"))),
         };
-        self.keep(name, socket_with(family, socket_type, flags, None)?);
+        self.keep(name, socket_with(family, socket_type, flags, protocol)?);
         Ok(String::new())
     }
 
@@ -218,10 +224,19 @@ fn in_thread(puppet: &Arc<Puppet>, name: &str, words: &[&str]) -> Outcome {
                 thread::park();
             }
         })
-        .map_err(|error| Failure::Usage(error.to_string()))?;
-    receiver
-        .recv()
-        .map_err(|error| Failure::Usage(error.to_string()))?
+        .map_err(|error| usage(&error))?;
+    receiver.recv().map_err(|error| usage(&error))?
+}
+
+/// Starts a child that inherits the socket and never uses it; its process id is the value.
+fn lend(socket: &Arc<OwnedFd>) -> Outcome {
+    let inherited = socket.try_clone().map_err(|error| usage(&error))?;
+    let child = Command::new("sleep").arg("600").stdin(inherited).spawn();
+    Ok(child.map_err(|error| usage(&error))?.id().to_string())
+}
+
+fn usage(error: &impl ToString) -> Failure {
+    Failure::Usage(error.to_string())
 }
 
 fn set(socket: &Arc<OwnedFd>, option: &str, on: bool) -> Outcome {
