@@ -237,3 +237,40 @@ fn neighbours_are_listed_when_asked_for() -> Result<()> {
     );
     Ok(())
 }
+
+/// The programs on the cgroup could deny: with every event asked for they allow every path.
+#[test]
+fn nothing_is_denied() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let tracer = Tracer::start(&stage.netns, &["--events", "all"])?;
+    let mut puppet = Puppet::start(&stage.netns, "everything")?;
+    for (kind, host) in [("4", "127.0.0.1"), ("6", "[::1]")] {
+        let tcp = format!("tcp{kind}");
+        let server = puppet.listener(&format!("l{kind}"), &tcp, &[], &format!("{host}:0"))?;
+        puppet.open("c", &tcp, &[])?;
+        puppet.tell(&format!("connect c {server}"))?;
+        puppet.tell(&format!("accept l{kind} a"))?;
+        puppet.tell("send c")?;
+        puppet.tell("recv a")?;
+        puppet.open("free", &tcp, &[])?;
+        puppet.tell("listen free 8")?;
+        let udp = format!("udp{kind}");
+        puppet.open("u", &udp, &[])?;
+        puppet.tell(&format!("bind u {host}:0"))?;
+        let receiver = puppet.tell_address("local u")?;
+        puppet.open("v", &udp, &[])?;
+        puppet.tell(&format!("sendto v {receiver}"))?;
+        puppet.tell("recv u")?;
+        puppet.open("w", &udp, &[])?;
+        puppet.tell(&format!("connect w {receiver}"))?;
+        puppet.tell("send w")?;
+        puppet.tell("recv u")?;
+        for socket in ["c", "a", "free", "u", "v", "w"] {
+            puppet.tell(&format!("close {socket}"))?;
+        }
+    }
+    let trace = fence(&stage, tracer)?;
+    only_the_fence(&trace)
+}

@@ -1,5 +1,6 @@
 //! Made holders against made binders, on this machine's kernel, with the real tracer.
 
+mod advice;
 mod assign;
 mod causes;
 mod cli;
@@ -13,3 +14,4 @@ mod limits;
 mod names;
 mod play;
 mod storm;
+mod text;

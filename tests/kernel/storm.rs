@@ -1,10 +1,13 @@
 //! A failure is never lost while connects rush by at full speed.
 
-use anyhow::{Result, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Result, anyhow, ensure};
 use portwatch_tests::event::{Body, Event};
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::stage::Stage;
+use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait::PATIENCE;
 
@@ -76,4 +79,46 @@ fn no_failure_is_lost() -> Result<()> {
 #[test]
 fn no_failure_is_lost_when_every_success_is_told() -> Result<()> {
     storm(&["--events", "all"])
+}
+
+/// Between the first hook and readiness failures are told too, late rather than wrong.
+#[test]
+fn failures_while_it_starts_blame_nobody_else() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let made = make::established(&stage.netns)?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    let ready = AtomicBool::new(false);
+    let tracer = thread::scope(|scope| {
+        let tracer = scope.spawn(|| {
+            let tracer = Tracer::start(&stage.netns, &[]);
+            ready.store(true, Ordering::Relaxed);
+            tracer
+        });
+        while !ready.load(Ordering::Relaxed) {
+            refused(&mut binder, "tcp4")?;
+            binder.tell("close b")?;
+        }
+        tracer
+            .join()
+            .map_err(|_| anyhow!("the tracer's thread panicked"))?
+    });
+    let mut tracer = tracer?;
+    refused(&mut binder, "tcp4")?;
+    tracer.wait_conflict(PORT)?;
+    let trace = tracer.finish()?;
+    trace.check(true)?;
+    for conflict in trace.conflicts() {
+        let named = conflict.holders.iter().flat_map(|holder| &holder.processes);
+        let right = named
+            .clone()
+            .all(|process| process.pid == made.holder.pid());
+        let silent = conflict.cause == "unknown" && named.count() == 0;
+        ensure!(
+            right && (silent || conflict.cause == "outbound-connection"),
+            "{conflict:#?}"
+        );
+    }
+    Ok(())
 }
