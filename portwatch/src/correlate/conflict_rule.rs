@@ -217,12 +217,12 @@ fn shares_reuseport(binder: &Binder, holder: &Socket) -> Result<bool, Uncertain>
             Transport::Udp => Ok(false),
         };
     }
-    if holder.state == State::TimeWait {
+    // Not a full socket: TIME_WAIT, or FIN_WAIT2 kept as one (tcp_minisocks.c:tcp_time_wait),
+    // which is in TCP_TIME_WAIT to the rule.
+    let Some(theirs) = holder.uid else {
         return Ok(true);
-    }
-    let (Some(ours), Some(theirs)) = (binder.uid, holder.uid) else {
-        return Err(Uncertain::Uid);
     };
+    let ours = binder.uid.ok_or(Uncertain::Uid)?;
     let by_creator = ours == theirs;
     let by_inode = if holder.has_socket {
         by_creator

@@ -5,29 +5,21 @@
 
 mod freed;
 mod number;
+mod one;
 
 use super::clock::millis;
-use super::verdict::{Blocker, Verdict};
-use super::words;
+use super::verdict::Verdict;
 use crate::advise;
-use crate::decode::event::{
-    Assign, Call, Exit, Failure, Ktime, NetnsId, Origin, Release, Socket, Tgid, Transport,
-};
-use crate::report::{self, Body, Cause, How, Process, Report, Resolved};
+use crate::decode::event::{Assign, Exit, Failure, Ktime, Release, Tgid};
+use crate::report::{Body, How, Report, Resolved};
 use freed::{Closing, Freed};
 use number::Numbers;
+use one::{Incident, Key, MAX_EXITED};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// Open incidents at most: each has at least one entry in the kernel's WATCHED map (4096).
 pub const MAX_OPEN: usize = 1024;
-
-/// Addresses that are remembered of one incident's tries.
-const MAX_ADDRESSES: usize = 8;
-
-/// Ended processes that are remembered of one incident, to tell a close from an exit.
-const MAX_EXITED: usize = 64;
 
 /// What the kernel's WATCHED map may forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,45 +28,6 @@ pub enum Unwatch {
     Process(Tgid),
     /// A holder's socket, by cookie: no open incident waits for it.
     Socket(u64),
-}
-
-/// One process that wants one port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    netns: NetnsId,
-    transport: Transport,
-    port: Option<u16>,
-    tgid: Tgid,
-    start: Ktime,
-}
-
-/// One open incident.
-#[derive(Debug)]
-struct Incident {
-    key: Key,
-    id: String,
-    attempts: u64,
-    first: Ktime,
-    last: Ktime,
-    /// The last failed call.
-    call: Call,
-    cause: Cause,
-    wanted: report::Wanted,
-    requester: Process,
-    /// Addresses of the tries, and whether IPV6_V6ONLY was set; empty where the calls named none.
-    addresses: Vec<(IpAddr, bool)>,
-    /// Blockers of the last try.
-    blockers: Vec<Blocker>,
-    /// Not every blocker of the last try is in `blockers`.
-    truncated: bool,
-    /// Sockets that the kernel watches for this incident.
-    cookies: BTreeSet<u64>,
-    /// Sockets of `cookies` that were closed.
-    closed: Vec<Closing>,
-    /// Processes that ended while the incident was open.
-    exited: Vec<(Tgid, Ktime)>,
-    /// The first other port that the process took after its last try.
-    other: Option<(Ktime, u16)>,
 }
 
 /// Every open incident.
@@ -282,139 +235,6 @@ impl Incidents {
                 .any(|incident| incident.cookies.contains(cookie))
         });
         self.unwatch.extend(free.map(Unwatch::Socket));
-    }
-}
-
-impl Incident {
-    fn new(key: Key, id: String, failure: &Failure, verdict: &Verdict) -> Self {
-        Self {
-            key,
-            id,
-            attempts: 0,
-            first: failure.time,
-            last: failure.time,
-            call: failure.call,
-            cause: verdict.conflict.cause,
-            wanted: verdict.conflict.wanted.clone(),
-            requester: verdict.conflict.requester.clone(),
-            addresses: Vec::new(),
-            blockers: Vec::new(),
-            truncated: false,
-            cookies: BTreeSet::new(),
-            closed: Vec::new(),
-            exited: Vec::new(),
-            other: None,
-        }
-    }
-
-    /// One more try. Returns the sockets that have left the port since the last one.
-    fn tried(&mut self, failure: &Failure, verdict: &Verdict) -> BTreeSet<u64> {
-        self.attempts += 1;
-        self.last = self.last.max(failure.time);
-        self.call = failure.call;
-        self.cause = verdict.conflict.cause;
-        self.wanted = verdict.conflict.wanted.clone();
-        self.requester = verdict.conflict.requester.clone();
-        let address = failure
-            .wanted
-            .addr
-            .map(|addr| (addr, failure.socket.v6only));
-        if let Some(address) = address
-            && !self.addresses.contains(&address)
-            && self.addresses.len() < MAX_ADDRESSES
-        {
-            self.addresses.push(address);
-        }
-        self.blockers.clone_from(&verdict.blockers);
-        self.truncated = verdict.conflict.truncated;
-        self.closed.retain(|closing| closing.at >= failure.time);
-        self.exited.clear();
-        // A process that comes back to the port has not settled on another.
-        self.other = self.other.filter(|(at, _)| *at > failure.time);
-        let now: BTreeSet<_> = failure
-            .holders
-            .iter()
-            .filter_map(|h| h.socket.cookie)
-            .collect();
-        let left = self.cookies.difference(&now).copied().collect();
-        self.cookies = now;
-        left
-    }
-
-    /// The moment at which the incident closes if nothing more comes.
-    fn deadline(&self, timeout: u64, settle: u64) -> Ktime {
-        match self.other {
-            Some((at, _)) => Ktime(at.0.saturating_add(settle)),
-            None => Ktime(self.last.0.saturating_add(timeout)),
-        }
-    }
-
-    /// The same process got a port of the same kind after the last try.
-    fn concerns(&self, assign: &Assign) -> bool {
-        let key = &self.key;
-        (key.tgid, key.start) == (assign.task.tgid, assign.task.start)
-            && key.netns == assign.netns
-            && key.transport == assign.socket.transport
-            && assign.time >= self.last
-    }
-
-    /// The wanted port was got: by a call that can have succeeded where the failed one did not.
-    fn is_satisfied_by(&self, assign: &Assign) -> bool {
-        if !self.concerns(assign) {
-            return false;
-        }
-        let call = match self.call {
-            Call::Bind => matches!(assign.call, Call::Bind | Call::Listen),
-            Call::Listen => assign.call == Call::Listen,
-            Call::Connect => assign.call == Call::Connect,
-            Call::Autobind => matches!(assign.call, Call::Autobind | Call::Connect),
-        };
-        let port = match self.key.port {
-            Some(port) => port == assign.socket.port,
-            None => assign.origin != Some(Origin::ExplicitBind),
-        };
-        call && port && self.wants_address(&assign.socket)
-    }
-
-    /// The socket's address is one that was tried for, or one of the two is a wildcard that takes
-    /// in the other.
-    fn wants_address(&self, socket: &Socket) -> bool {
-        let got = socket.local_addr();
-        self.addresses.is_empty()
-            || self.addresses.iter().any(|(wanted, v6only)| {
-                let any_got = got.is_unspecified();
-                let any_wanted = wanted.is_unspecified();
-                match (wanted, got) {
-                    (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
-                        *wanted == got || any_got || any_wanted
-                    }
-                    (IpAddr::V4(_), IpAddr::V6(_)) => any_got && !socket.v6only,
-                    (IpAddr::V6(_), IpAddr::V4(_)) => any_wanted && !v6only,
-                }
-            })
-    }
-
-    /// Keeps the first other port that the process bound itself to.
-    fn note_other(&mut self, assign: &Assign) {
-        let other = matches!(assign.call, Call::Bind | Call::Listen)
-            && assign.origin != Some(Origin::EphemeralConnect)
-            && self.key.port.is_some_and(|port| port != assign.socket.port);
-        if other && self.other.is_none() && self.concerns(assign) {
-            self.other = Some((assign.time, assign.socket.port));
-        }
-    }
-
-    /// What made room for the port that was got at last.
-    fn freed(&self, assign: &Assign) -> Option<Freed> {
-        self.key.port?;
-        let same_options = words::options(&assign.socket) == self.wanted.options;
-        freed::freed(
-            &self.blockers,
-            self.truncated,
-            self.closed.iter().filter(|closing| closing.at >= self.last),
-            &self.exited,
-            same_options,
-        )
     }
 }
 

@@ -19,8 +19,9 @@ pub struct Taken {
 pub enum Proof {
     /// Concluded from what else is known of the port.
     Deduced,
-    /// The last listener of the port, which no cookie ties to this socket.
-    Remembered,
+    /// No other origin is left: every other one leaves an entry under the socket's own cookie.
+    /// Holds once the start-up scan is merged and while no entry was lost.
+    Eliminated,
     /// The call was seen, or the kernel's own bits say it.
     Proven,
 }
@@ -60,18 +61,17 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
             proof: Proof::Deduced,
         };
     }
-    if listeners.iter().any(|listener| accepts(listener, socket)) {
-        return Taken {
-            origin: Some(Origin::Accepted),
-            proof: Proof::Deduced,
-        };
-    }
+    let accepted = |proof| Taken {
+        origin: Some(Origin::Accepted),
+        proof,
+    };
     match holder.owner.as_ref().map(|owner| owner.source) {
-        // A call of this socket's own, or the start-up scan, would have left its own entry.
-        Some(OwnerSource::LastListener) => Taken {
-            origin: Some(Origin::Accepted),
-            proof: Proof::Remembered,
-        },
+        Some(OwnerSource::LastListener) => accepted(Proof::Eliminated),
+        Some(OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot) | None
+            if listeners.iter().any(|listener| accepts(listener, socket)) =>
+        {
+            accepted(Proof::Deduced)
+        }
         Some(OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot) | None => Taken {
             origin: None,
             proof: Proof::Deduced,
@@ -79,11 +79,11 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
     }
 }
 
-/// The kernel opened the socket. Means something only in a full socket: an `inet_timewait_sock`
-/// does not set the bit.
+/// The kernel opened the socket. Means something only in a full socket, which has a uid: an
+/// `inet_timewait_sock` does not set the bit.
 #[must_use]
 pub fn is_kernel(socket: &Socket) -> bool {
-    socket.kernel && !matches!(socket.state, State::TimeWait | State::NewSynRecv)
+    socket.kernel && socket.uid.is_some()
 }
 
 /// A state that the child of a listener can be in; SYN_SENT is the side that called connect().

@@ -114,20 +114,18 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     } else {
         Certainty::Exact
     };
-    let by_memory = if ground.seeded && !ground.owners_lost {
-        Certainty::Remembered
-    } else {
-        Certainty::Inferred
-    };
+    let whole = ground.seeded && !ground.owners_lost;
     let named = match first.who.named {
         Named::Present | Named::Seen => Certainty::Exact,
-        Named::LastListener => by_memory,
-        Named::Scanned | Named::Listener | Named::Nobody => Certainty::Inferred,
+        Named::LastListener if whole => Certainty::Remembered,
+        Named::LastListener | Named::Scanned | Named::Listener | Named::Nobody => {
+            Certainty::Inferred
+        }
     };
     let proof = match reading.proof {
         Proof::Proven => Certainty::Exact,
-        Proof::Remembered => by_memory,
-        Proof::Deduced => Certainty::Inferred,
+        Proof::Eliminated if whole => Certainty::Exact,
+        Proof::Eliminated | Proof::Deduced => Certainty::Inferred,
     };
     (reading.cause, read.max(named).max(proof), reading.gap)
 }
