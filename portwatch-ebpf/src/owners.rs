@@ -109,10 +109,10 @@ pub(crate) fn released(cookie: u64, sk: u64) {
         if owner.source != OwnerSource::CALL {
             // SAFETY: a local.
             unsafe { task::fill_owner(&raw mut owner, task::current()) };
-            if owner.source == OwnerSource::NONE {
-                owner.origin = origin_at_close(sk);
-                owner.port = sock::port(sk);
+            if owner.origin == Origin::UNKNOWN {
+                owner.origin = origin_at_close(sk, owner.source);
             }
+            owner.port = sock::port(sk);
             owner.source = OwnerSource::RELEASE;
             owner.seen_at = now();
         }
@@ -125,19 +125,23 @@ pub(crate) fn released(cookie: u64, sk: u64) {
     }
 }
 
-/// Origin of a connection that nobody saw take its port. With the start-up scan complete every
-/// older socket has an entry, so one without is a connection that a listener of this port accepted.
+/// Origin of a connection that nobody saw take its port, told at its close.
+///
+/// A socket without an entry is younger than the start-up scan, so the call that took its port was
+/// not seen because there was none: a listener of this port accepted it. An entry of that scan says
+/// nothing either way, unless the kernel itself tells that connect() did not take the port.
 #[inline(always)]
-fn origin_at_close(sk: u64) -> u8 {
+fn origin_at_close(sk: u64, source: u8) -> u8 {
     let proven = proven_origin(sk);
-    if proven != Origin::UNKNOWN || !config::snapshot_done() {
+    let accepted = if source == OwnerSource::NONE {
+        config::snapshot_done()
+    } else {
+        sock::has_connect_bind()
+    };
+    if proven != Origin::UNKNOWN || !accepted || last_listener(sk).is_null() {
         return proven;
     }
-    if last_listener(sk).is_null() {
-        Origin::UNKNOWN
-    } else {
-        Origin::ACCEPTED
-    }
+    Origin::ACCEPTED
 }
 
 /// The last listener whose address and port a connection's own end has; null if none is known.

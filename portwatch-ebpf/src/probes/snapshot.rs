@@ -5,7 +5,7 @@
 //! the entry, runs after the entry is written: no stale entry can be left behind.
 
 use crate::{
-    config::off,
+    config::{self, off},
     maps::SNAPSHOT,
     owners::{self, NOBODY},
     sock, task, walk,
@@ -82,8 +82,9 @@ pub(crate) extern "C" fn snapshot(ctx: *mut c_void) -> i32 {
         (*record).netns = sock::net_inum(net);
         (*record).fd = fd;
     }
-    // A subflow of MPTCP has a cookie of its own, which nobody may ask here.
-    if sk == user_sk {
+    // Later passes only ask who has which socket. A subflow of MPTCP has a cookie of its own, which
+    // nobody may ask here.
+    if !config::snapshot_done() && sk == user_sk {
         seed(cookie, sk, task as u64, now);
     }
     // SAFETY: `meta` and its `seq` are given by the iterator.

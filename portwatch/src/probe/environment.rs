@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 mod kernel;
+mod words;
 
 pub use kernel::{KernelRelease, Lockdown};
 

@@ -1,10 +1,12 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
 pub mod btf;
+pub mod cgroup;
 pub mod control;
 pub mod environment;
 pub mod hooks;
 pub mod load;
+pub mod losses;
 pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;

@@ -4,6 +4,8 @@
 //! The pass also seeds the kernel's OWNERS and LISTENERS maps (portwatch-ebpf, `probes/snapshot`):
 //! nothing of that goes through user space, so nothing can come between.
 
+pub mod finder;
+
 use crate::decode::{self, Found};
 use crate::source::RawRecord;
 use aya::{
@@ -34,22 +36,27 @@ pub enum SnapshotError {
     Read(#[source] io::Error),
 }
 
-/// The loaded iterator; each pass opens it anew.
-#[derive(Debug)]
+/// The loaded iterator; each pass opens it anew. It keeps the whole object, which must live as long
+/// as anything of it is attached.
 pub struct Scanner {
-    _private: (),
+    ebpf: Ebpf,
 }
 
 impl Scanner {
-    /// Loads the iterator.
+    /// Loads the iterator and keeps the object.
     ///
     /// # Errors
-    /// The kernel refused it.
-    pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, SnapshotError> {
-        program(ebpf)?
-            .load("task_file", btf)
-            .map_err(SnapshotError::Program)?;
-        Ok(Self { _private: () })
+    /// The kernel refused it. The object comes back: its other programs may go on without.
+    pub fn load(mut ebpf: Ebpf, btf: &Btf) -> Result<Self, (Ebpf, SnapshotError)> {
+        let loaded = program(&mut ebpf).and_then(|program| {
+            program
+                .load("task_file", btf)
+                .map_err(SnapshotError::Program)
+        });
+        match loaded {
+            Ok(()) => Ok(Self { ebpf }),
+            Err(error) => Err((ebpf, error)),
+        }
     }
 
     /// One pass: every descriptor of every process that is a socket with a port. Also the number of
@@ -57,8 +64,8 @@ impl Scanner {
     ///
     /// # Errors
     /// The iterator cannot be opened or read.
-    pub fn pass(&self, ebpf: &mut Ebpf) -> Result<(Vec<Found>, usize), SnapshotError> {
-        let iterator = program(ebpf)?;
+    pub fn pass(&mut self) -> Result<(Vec<Found>, usize), SnapshotError> {
+        let iterator = program(&mut self.ebpf)?;
         let link = iterator.attach().map_err(SnapshotError::Program)?;
         let mut file = iterator
             .take_link(link)

@@ -1,0 +1,175 @@
+//! The whole flow, in one place: record -> decode -> enrich -> correlate -> filter -> sink.
+//!
+//! No stage reads a clock, /proc or the kernel: what they need comes in through [`Facts`] and
+//! through the calls below, so live and replay are the same.
+
+use crate::correlate::{Correlator, Unwatch};
+use crate::decode::event::{Event, Ktime};
+use crate::decode::{DecodeError, Decoder};
+use crate::enrich::{enrich, facts::Facts};
+use crate::report::{Body, ClockAnchor, LostCount, Report, Start};
+use crate::sink::filter::Filter;
+use crate::sink::redact::Redact;
+use crate::sink::tally::{EndReason, Tally};
+use crate::sink::{Sink, SinkError};
+use crate::source::RawRecord;
+
+/// Every stage behind the source.
+pub struct Pipeline {
+    /// Answers about the machine.
+    pub facts: Box<dyn Facts + Send>,
+    /// Events to verdicts.
+    pub correlator: Correlator,
+    /// Which verdicts are told.
+    pub filter: Filter,
+    /// Counts of those.
+    pub tally: Tally,
+    /// What is taken out of them.
+    pub redact: Redact,
+    /// Where they go.
+    pub sink: Box<dyn Sink>,
+    /// When the run began.
+    pub started: Ktime,
+    decoder: Decoder,
+    reports: Vec<Report>,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    #[must_use]
+    pub fn new(
+        facts: Box<dyn Facts + Send>,
+        correlator: Correlator,
+        filter: Filter,
+        redact: Redact,
+        sink: Box<dyn Sink>,
+        started: Ktime,
+    ) -> Self {
+        Self {
+            facts,
+            correlator,
+            filter,
+            tally: Tally::default(),
+            redact,
+            sink,
+            started,
+            decoder: Decoder::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Takes one record all the way.
+    ///
+    /// # Errors
+    /// The output is closed or broken. A record that makes no sense is told as lost.
+    pub fn record(&mut self, raw: &RawRecord) -> Result<(), SinkError> {
+        match self.decoder.record(raw) {
+            Ok(Some(event)) => self.event(event),
+            Ok(None) => Ok(()),
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    /// The source has nothing more for now: failures whose holders are missing are told without.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn drained(&mut self) -> Result<(), SinkError> {
+        for event in self.decoder.drained() {
+            self.event(event)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), SinkError> {
+        let enriched = enrich(event, self.facts.as_mut());
+        self.correlator.event(enriched, &mut self.reports);
+        self.tell()
+    }
+
+    fn unreadable(&mut self, error: &DecodeError) -> Result<(), SinkError> {
+        log::warn!("a record of the kernel side was skipped: {error}");
+        let count = LostCount {
+            place: "decode".to_owned(),
+            count: 1,
+            meaning: format!("records that make no sense to this version: {error}"),
+        };
+        let at = self.started;
+        self.lost(at, vec![count])
+    }
+
+    /// The first line.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn start(&mut self, start: Start) -> Result<(), SinkError> {
+        let at = self.started;
+        self.reports.push(Report {
+            at,
+            body: Body::Start(Box::new(start)),
+        });
+        self.tell()
+    }
+
+    /// Time has come to `now`: incidents may be over.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn tick(&mut self, now: Ktime) -> Result<(), SinkError> {
+        self.correlator.tick(now, &mut self.reports);
+        self.tell()
+    }
+
+    /// Something was dropped before it came here.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn lost(&mut self, at: Ktime, counts: Vec<LostCount>) -> Result<(), SinkError> {
+        self.correlator.lost(at, counts, &mut self.reports);
+        self.tell()
+    }
+
+    /// The wall clock was set or the machine resumed.
+    pub fn anchor(&mut self, anchor: ClockAnchor) {
+        self.correlator.set_anchor(anchor);
+        self.sink.anchor(anchor);
+    }
+
+    /// A summary so far, or the last line with what it closes.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn summary(&mut self, now: Ktime, reason: EndReason) -> Result<(), SinkError> {
+        if reason != EndReason::SoFar {
+            self.drained()?;
+            self.correlator.finish(now, &mut self.reports);
+            self.tell()?;
+        }
+        let summary = self
+            .tally
+            .summary(now.since(self.started) / 1_000_000, reason);
+        self.reports.push(Report {
+            at: now,
+            body: Body::Summary(Box::new(summary)),
+        });
+        self.tell()
+    }
+
+    /// What the kernel side need not watch any more.
+    pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
+        self.correlator.take_unwatch()
+    }
+
+    /// Reports on their way out.
+    fn tell(&mut self) -> Result<(), SinkError> {
+        for mut report in self.reports.drain(..) {
+            if !self.filter.passes(&report) {
+                continue;
+            }
+            self.tally.count(&report);
+            self.redact.apply(&mut report);
+            self.sink.report(&report)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! The live tracer: everything between "may we?" and the first record.
+//!
+//! Attach first, then scan: a socket is either seen by a hook or found by the scan, and the scan
+//! never overwrites a hook's entry.
+
+mod run;
+
+pub use run::{Limits, run};
+
+use crate::decode::event::{Ktime, NetnsId};
+use crate::enrich::clock::{self, ClockError};
+use crate::enrich::live::{LiveFacts, ProcScan, SocketFinder};
+use crate::probe::control::{Control, ControlError, Totals};
+use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
+use crate::probe::load::{self, Attached, LoadError, LoadOptions};
+use crate::probe::privilege::{self, PrivilegeError};
+use crate::probe::{cgroup, hooks};
+use crate::report::{BackendName, ClockAnchor, NetnsRange, RefusedHook, Start};
+use crate::snapshot::{Scanner, finder::IteratorFinder};
+use crate::source::live::{Live, SourceError};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+/// Network namespaces whose ranges the start line tells at most.
+const NAMESPACES_TOLD: usize = 64;
+
+/// Why the kernel cannot be traced.
+#[derive(Debug, thiserror::Error)]
+pub enum TracerError {
+    /// Not allowed.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// No tracefs.
+    #[error(transparent)]
+    Tracefs(#[from] TracefsError),
+    /// The object cannot be loaded or attached.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its maps cannot be used.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Its rings cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The clocks cannot be read.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
+/// What to trace.
+#[derive(Clone, Debug, Default)]
+pub struct TracerOptions {
+    /// What to load and how big.
+    pub load: LoadOptions,
+    /// Assignments and releases are wanted.
+    pub traffic: bool,
+    /// Calls refused for other reasons are wanted.
+    pub refused: bool,
+}
+
+/// Attached probes.
+pub struct Tracer {
+    /// The rings.
+    pub live: Live,
+    /// The steering maps.
+    pub control: Control,
+    /// Assignments and releases are wanted.
+    pub traffic: bool,
+    /// When the hooks were attached.
+    pub started: Ktime,
+    /// When the start-up scan was complete.
+    pub scanned: Ktime,
+    /// The clocks at the start.
+    pub anchor: ClockAnchor,
+    /// Our own network namespace.
+    pub own_netns: Option<NetnsId>,
+    /// Losses up to here are told.
+    told: Totals,
+}
+
+impl Tracer {
+    /// Attaches the probes and scans what is older. Also the facts of this machine and the start
+    /// line, its filters still empty. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Anything without which nothing can be told.
+    pub fn start(options: &TracerOptions) -> Result<(Self, LiveFacts, Start), TracerError> {
+        privilege::check()?;
+        let mut warnings: Vec<String> = privilege::raise_limits().into_iter().collect();
+        let mut environment = Environment::probe();
+        let (tracefs, mounted) = environment.ensure_tracefs()?;
+        if mounted {
+            warnings.push(format!("mounted tracefs at {}", tracefs.display()));
+        }
+        warnings.extend(about(&environment));
+
+        let release = environment.kernel.as_str();
+        let offsets = load::resolve_offsets(release)?;
+        let mut loaded = load::load(&offsets, &options.load)?;
+        let mut control = Control::take(&mut loaded.ebpf)?;
+        let live = Live::take(&mut loaded.ebpf)?;
+        control.want(options.traffic, options.refused)?;
+
+        let directory = cgroup::open(&environment.cgroup2);
+        if let Err(error) = &directory {
+            warnings.push(format!("{error}: who took a port is not remembered"));
+        }
+        let mut attached = load::attach(&mut loaded, directory.as_ref().ok(), &options.load)?;
+        let started = clock::now()?;
+
+        let (finder, found) = scan(loaded, &mut attached, &mut warnings);
+        control.snapshot_done()?;
+        let scanned = clock::now()?;
+
+        let mut facts = LiveFacts::with_finder(finder);
+        if !facts.pid_namespace_is_initial() {
+            warnings.push(
+                "portwatch runs in a pid namespace of its own: processes are named as the kernel \
+                 told them, none is looked up in /proc; run it in the host's pid namespace"
+                    .to_owned(),
+            );
+        }
+        let anchor = ClockAnchor::now()?;
+        let start = Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: release.to_owned(),
+            backend: BackendName::Tracepoint,
+            hooks: attached.hooks,
+            hooks_refused: attached.refused,
+            blind_spots: hooks::TRACEPOINT_BLIND_SPOTS
+                .iter()
+                .map(|spot| (*spot).to_owned())
+                .collect(),
+            warnings,
+            namespaces: ranges(&mut facts, &found),
+            clock: anchor,
+            filters: BTreeMap::new(),
+            sizes: options.load.sizes(),
+            snapshot_sockets: found.sockets,
+        };
+        let own_netns = environment.netns;
+        let tracer = Self {
+            live,
+            control,
+            traffic: options.traffic,
+            started,
+            scanned,
+            anchor,
+            own_netns,
+            told: Totals::default(),
+        };
+        Ok((tracer, facts, start))
+    }
+}
+
+/// What the start-up scan found.
+#[derive(Default)]
+struct Scanned {
+    sockets: u64,
+    netns: Vec<NetnsId>,
+}
+
+/// The start-up scan; where it is refused, older sockets have no owner, and that is said.
+fn scan(
+    loaded: load::Loaded,
+    attached: &mut Attached,
+    warnings: &mut Vec<String>,
+) -> (Box<dyn SocketFinder + Send>, Scanned) {
+    let load::Loaded { ebpf, btf } = loaded;
+    let mut scanner = match Scanner::load(ebpf, &btf) {
+        Ok(scanner) => scanner,
+        Err((ebpf, error)) => {
+            attached.refused.push(RefusedHook {
+                kind: "iter".to_owned(),
+                target: "task_file".to_owned(),
+                reason: error.to_string(),
+                lost: "who has sockets that are older than portwatch".to_owned(),
+            });
+            return (Box::new(KeepAttached::new(ebpf)), Scanned::default());
+        }
+    };
+    attached.hooks.push(crate::report::Hook {
+        kind: "iter".to_owned(),
+        target: "task_file".to_owned(),
+    });
+    let mut scanned = Scanned::default();
+    match scanner.pass() {
+        Ok((found, bad)) => {
+            if bad > 0 {
+                warnings.push(format!("{bad} records of the start-up scan made no sense"));
+            }
+            let sockets: HashSet<u64> = found.iter().map(|found| found.socket.sk).collect();
+            scanned.sockets = sockets.len() as u64;
+            let mut seen = HashSet::new();
+            scanned.netns = found
+                .iter()
+                .map(|found| found.netns)
+                .filter(|netns| seen.insert(*netns))
+                .collect();
+        }
+        Err(error) => warnings.push(format!(
+            "{error}: who has sockets that are older than portwatch is not known"
+        )),
+    }
+    (Box::new(IteratorFinder::new(scanner)), scanned)
+}
+
+/// Ranges of the namespaces known now, our own first.
+fn ranges(facts: &mut LiveFacts, found: &Scanned) -> Vec<NetnsRange> {
+    let namespaces = facts.namespaces();
+    let mut known: Vec<NetnsId> = namespaces.own().into_iter().collect();
+    for netns in namespaces.all().into_iter().chain(found.netns.iter().copied()) {
+        if !known.contains(&netns) {
+            known.push(netns);
+        }
+    }
+    known
+        .into_iter()
+        .take(NAMESPACES_TOLD)
+        .filter_map(|netns| namespaces.range(netns, None))
+        .collect()
+}
+
+/// What of this machine takes something away from the verdicts.
+fn about(environment: &Environment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match &environment.cgroup2 {
+        Cgroup2::Partial(path) => warnings.push(format!(
+            "only a part of the cgroup2 hierarchy is mounted here ({}): who took a port outside \
+             of it is not remembered",
+            path.display()
+        )),
+        Cgroup2::Whole(_) | Cgroup2::Unmounted { .. } | Cgroup2::Missing => {}
+    }
+    if environment.lockdown == Some(Lockdown::Confidentiality) {
+        warnings.push(
+            "lockdown=confidentiality: the kernel lets nobody read its memory, so holders cannot \
+             be found; boot with lockdown=integrity or none"
+                .to_owned(),
+        );
+    }
+    if environment.time_namespace_initial == Some(false) {
+        warnings.push(
+            "portwatch runs in a time namespace: start times of processes do not agree with the \
+             kernel's, so none is looked up in /proc"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Reads /proc for a socket's users and keeps the object, whose links die with it.
+struct KeepAttached {
+    _ebpf: aya::Ebpf,
+    scan: ProcScan,
+}
+
+impl KeepAttached {
+    fn new(ebpf: aya::Ebpf) -> Self {
+        Self {
+            _ebpf: ebpf,
+            scan: ProcScan::new(Path::new("/proc")),
+        }
+    }
+}
+
+impl SocketFinder for KeepAttached {
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, crate::enrich::facts::SocketUser)>> {
+        self.scan.users(inodes)
+    }
+}

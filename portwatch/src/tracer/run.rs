@@ -1,0 +1,235 @@
+//! The loop of a live run.
+//!
+//! Woken by failures, signals, a step of the clock, the end of the run. A timer is armed only
+//! while traffic is asked for, an incident is open, or `--duration` is given: an idle portwatch
+//! sleeps.
+
+use super::Tracer;
+use crate::correlate::Unwatch;
+use crate::decode::event::Ktime;
+use crate::enrich::clock::{self, ClockStep};
+use crate::pipeline::Pipeline;
+use crate::probe::losses;
+use crate::report::ClockAnchor;
+use crate::sink::SinkError;
+use crate::sink::hangup::Hangup;
+use crate::sink::tally::EndReason;
+use crate::source::RawRecord;
+use anyhow::{Context as _, Result};
+use std::future::pending;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+/// How often TRAFFIC is read: a 4 MiB ring holds some 20 000 records, so 400 000 a second.
+const TRAFFIC_EVERY: Duration = Duration::from_millis(20);
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// `--duration`.
+    pub duration: Option<Duration>,
+    /// `--max-conflicts`: incidents.
+    pub max_conflicts: Option<u64>,
+    /// SIGHUP reopens the output instead of ending the run.
+    pub reopen_on_hangup: bool,
+}
+
+/// The signals of product.md.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    user1: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let one = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            interrupt: one(SignalKind::interrupt())?,
+            terminate: one(SignalKind::terminate())?,
+            user1: one(SignalKind::user_defined1())?,
+            hangup: one(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Runs until a limit, a signal or a closed output, then tells the summary and gives the pipeline's
+/// last state back through `pipeline`.
+///
+/// # Errors
+/// The rings or the output are broken; a closed output is no error.
+pub async fn run(
+    tracer: &mut Tracer,
+    pipeline: &mut Pipeline,
+    hangup: Hangup,
+    limits: Limits,
+    mut ready: impl FnMut() -> Result<()>,
+) -> Result<EndReason> {
+    let mut signals = Signals::listen()?;
+    ready()?;
+    let ended = trace(tracer, pipeline, hangup, limits, &mut signals).await;
+    let reason = match ended {
+        Ok(reason) => reason,
+        Err(error) => match error.downcast_ref::<SinkError>() {
+            Some(SinkError::Closed) => return Ok(EndReason::EndOfInput),
+            Some(_) | None => return Err(error),
+        },
+    };
+    let finished = tokio::select! {
+        biased;
+        // A second signal ends the run at once.
+        _ = signals.interrupt.recv() => return Ok(reason),
+        _ = signals.terminate.recv() => return Ok(reason),
+        finished = finish(tracer, pipeline, reason) => finished,
+    };
+    match finished {
+        Ok(()) | Err(SinkError::Closed) => Ok(reason),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Everything that is in the rings now, the losses, the summary.
+async fn finish(
+    tracer: &mut Tracer,
+    pipeline: &mut Pipeline,
+    reason: EndReason,
+) -> Result<(), SinkError> {
+    let mut records = Vec::new();
+    while !tracer.live.failures_now(&mut records) {}
+    if tracer.traffic {
+        while !tracer.live.traffic_now(&mut records) {}
+    }
+    for record in &records {
+        pipeline.record(record)?;
+    }
+    let now = clock::now().unwrap_or(tracer.scanned);
+    tell_losses(tracer, pipeline, now)?;
+    pipeline.summary(now, reason)?;
+    // Off the runtime's thread, so that a second signal is heard meanwhile.
+    tokio::task::yield_now().await;
+    pipeline.sink.flush()
+}
+
+async fn trace(
+    tracer: &mut Tracer,
+    pipeline: &mut Pipeline,
+    hangup: Hangup,
+    limits: Limits,
+    signals: &mut Signals,
+) -> Result<EndReason> {
+    let mut step = ClockStep::new()?;
+    let end = limits.duration.map(|duration| Instant::now() + duration);
+    let mut traffic = tracer.traffic.then(|| {
+        let mut every = interval(TRAFFIC_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        every
+    });
+    let gone = hangup.wait();
+    tokio::pin!(gone);
+    let mut records: Vec<RawRecord> = Vec::new();
+    loop {
+        let deadline = pipeline.correlator.next_deadline();
+        tokio::select! {
+            biased;
+            _ = signals.interrupt.recv() => return Ok(EndReason::Interrupted),
+            _ = signals.terminate.recv() => return Ok(EndReason::Terminated),
+            _ = signals.hangup.recv() => {
+                if !limits.reopen_on_hangup {
+                    return Ok(EndReason::Terminated);
+                }
+                if let Err(error) = pipeline.sink.reopen() {
+                    log::error!("{error}; going on with the old file");
+                }
+            }
+            _ = signals.user1.recv() => pipeline.summary(clock::now()?, EndReason::SoFar)?,
+            () = until(end) => return Ok(EndReason::Duration),
+            () = &mut gone => return Ok(EndReason::EndOfInput),
+            stepped = step.stepped() => {
+                stepped?;
+                pipeline.anchor(ClockAnchor::now()?);
+            }
+            drained = tracer.live.failures(&mut records) => {
+                take(pipeline, &mut records)?;
+                if drained? {
+                    pipeline.drained()?;
+                }
+                tell_losses(tracer, pipeline, clock::now()?)?;
+            }
+            () = due(deadline) => pipeline.tick(clock::now()?)?,
+            () = tick(traffic.as_mut()) => {
+                tracer.live.traffic_now(&mut records);
+                take(pipeline, &mut records)?;
+                tell_losses(tracer, pipeline, clock::now()?)?;
+            }
+        }
+        for unwatch in pipeline.take_unwatch() {
+            match unwatch {
+                Unwatch::Process(tgid) => tracer.control.unwatch_process(tgid.0),
+                Unwatch::Socket(cookie) => tracer.control.unwatch_socket(cookie),
+            }
+        }
+        if limits
+            .max_conflicts
+            .is_some_and(|most| pipeline.tally.incidents() >= most)
+        {
+            return Ok(EndReason::MaxConflicts);
+        }
+    }
+}
+
+fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), SinkError> {
+    for record in records.drain(..) {
+        pipeline.record(&record)?;
+    }
+    Ok(())
+}
+
+/// What the kernel side dropped since the last time.
+fn tell_losses(
+    tracer: &mut Tracer,
+    pipeline: &mut Pipeline,
+    now: Ktime,
+) -> Result<(), SinkError> {
+    let totals = match tracer.control.totals() {
+        Ok(totals) => totals,
+        Err(error) => {
+            log::error!("{error}");
+            return Ok(());
+        }
+    };
+    let lost = losses::since(&tracer.told, &totals);
+    tracer.told = totals;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    pipeline.lost(now, lost)
+}
+
+/// Resolves at a moment of the kernel's clock; never without one.
+async fn due(deadline: Option<Ktime>) {
+    match deadline {
+        Some(deadline) => {
+            let now = clock::now().unwrap_or(deadline);
+            sleep(Duration::from_nanos(deadline.since(now)) + Duration::from_millis(1)).await;
+        }
+        None => pending().await,
+    }
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}
+
+async fn tick(every: Option<&mut tokio::time::Interval>) {
+    match every {
+        Some(every) => {
+            every.tick().await;
+        }
+        None => pending().await,
+    }
+}
