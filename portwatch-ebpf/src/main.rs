@@ -5,7 +5,19 @@
 //! tells of ports taken and let go. `sock` and `task` hold every read of a kernel struct.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros hand the context over by value"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "fields are cut to the width the kernel gives them; the panic path of a checked \
+              conversion would not pass the verifier"
+)]
 
+#[macro_use]
+mod diagnostics;
 mod config;
 mod fail;
 mod maps;

@@ -53,6 +53,7 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
     if sk == 0 {
         return 0;
     }
+    diagnose!(&ctx, "bind: fd {} returned {}", fd, ret);
     if ret == 0 {
         bound(sk);
         return 0;
@@ -97,6 +98,7 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
     }
     let task = task::current();
     let sk = socket(task, fd);
+    diagnose!(&ctx, "listen: fd {} returned {}", fd, ret);
     if sk != 0 {
         fail::conflict::<1>(Refusal {
             sk,
@@ -121,6 +123,7 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
     if sk == 0 {
         return 0;
     }
+    diagnose!(&ctx, "connect: fd {} returned {}", fd, ret);
     let protocol = sock::protocol(sk);
     let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
     if ret == 0 {

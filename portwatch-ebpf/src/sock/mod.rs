@@ -1,12 +1,32 @@
 //! Every read of a kernel struct's field, and only those. Offsets come from the kernel's BTF.
+//! `tables` leads from a port to its sockets, `range` holds what a namespace says about ports.
 //!
 //! Addresses are plain `u64`: each read is a `bpf_probe_read_kernel`, which fails with zeros on a
 //! bad address instead of faulting.
 
+macro_rules! field {
+    ($(#[$meta:meta])* $name:ident: $type:ty = $offset:ident) => {
+        $(#[$meta])*
+        #[inline(always)]
+        pub(crate) fn $name(base: u64) -> $type {
+            read(base, off!($offset))
+        }
+    };
+}
+
+mod range;
+mod tables;
+
+pub(crate) use range::{range, reserved_flags};
+pub(crate) use tables::{
+    bucket_fastreuse, bucket_fastreuseport, bucket_l3mdev, bucket_list, bucket_net, bucket_of,
+    bucket_port, bucket2_owners, next, owner_of, tcp_chain, udp_chain, udp_socket_of,
+};
+
 use crate::config::off;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use core::{ffi::c_void, mem::MaybeUninit};
-use portwatch_common::{FailureRecord, PortKey, Sock, offsets::ABSENT};
+use portwatch_common::{PortKey, Sock, offsets::ABSENT};
 
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
@@ -55,16 +75,6 @@ fn bits(base: u64, packed: u32) -> u8 {
     ((word >> shift) & mask) as u8
 }
 
-macro_rules! field {
-    ($(#[$meta:meta])* $name:ident: $type:ty = $offset:ident) => {
-        $(#[$meta])*
-        #[inline(always)]
-        pub(crate) fn $name(base: u64) -> $type {
-            read(base, off!($offset))
-        }
-    };
-}
-
 field!(net: u64 = skc_net);
 field!(family: u16 = skc_family);
 field!(state: u8 = skc_state);
@@ -72,14 +82,8 @@ field!(port: u16 = skc_num);
 field!(peer_port_be: u16 = skc_dport);
 field!(cookie: u64 = skc_cookie);
 field!(protocol: u16 = sk_protocol);
-field!(next: u64 = list_next);
 field!(net_inum: u32 = net_inum);
 field!(net_cookie: u64 = net_cookie);
-field!(bucket_net: u64 = tb_net);
-field!(bucket_port: u16 = tb_port);
-field!(bucket_l3mdev: u32 = tb_l3mdev);
-field!(bucket_fastreuse: i8 = tb_fastreuse);
-field!(bucket_fastreuseport: i8 = tb_fastreuseport);
 
 /// SO_REUSEADDR of a socket, TIME_WAIT included.
 #[inline(always)]
@@ -289,132 +293,4 @@ pub(crate) fn mapped(v4: [u8; 4]) -> [u8; 16] {
     [
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3],
     ]
-}
-
-/// Range of the ports that the kernel picks from for a socket
-/// (include/net/ip.h:inet_sk_get_local_port_range): low, high, and whether it is the socket's own.
-#[inline(always)]
-pub(crate) fn range(sk: u64) -> (u16, u16, bool) {
-    let net = net(sk);
-    let (mut low, mut high) = if off!(net_port_range_size) == 4 {
-        let packed: u32 = read(net, off!(net_port_range));
-        (packed as u16, (packed >> 16) as u16)
-    } else {
-        let low: u32 = read(net, off!(net_port_range));
-        let high: u32 = read(net, off!(net_port_range).wrapping_add(4));
-        (low as u16, high as u16)
-    };
-    if off!(inet_local_port_range) == ABSENT {
-        return (low, high, false);
-    }
-    let own: u32 = read(sk, off!(inet_local_port_range));
-    let (own_low, own_high) = (own as u16, (own >> 16) as u16);
-    if own == 0 {
-        return (low, high, false);
-    }
-    let (net_low, net_high) = (low, high);
-    if net_low <= own_low && own_low <= net_high {
-        low = own_low;
-    }
-    if net_low <= own_high && own_high <= net_high {
-        high = own_high;
-    }
-    (low, high, true)
-}
-
-/// Flags of a failure that tell whether `port` is in `ip_local_reserved_ports`.
-#[inline(always)]
-pub(crate) fn reserved_flags(net: u64, port: u16) -> u8 {
-    let bitmap: u64 = read(net, off!(net_reserved_ports));
-    if bitmap == 0 {
-        return FailureRecord::FLAG_RESERVED_UNKNOWN;
-    }
-    let word: u64 = read(bitmap.wrapping_add(u64::from(port >> 6) * 8), 0);
-    if word >> (port & 63) & 1 != 0 {
-        FailureRecord::FLAG_RESERVED
-    } else {
-        0
-    }
-}
-
-/// First node of the chain that holds TCP's bind bucket of a port
-/// (include/net/inet_hashtables.h:inet_bhashfn, unchanged 5.10 to 6.18).
-#[inline(always)]
-pub(crate) fn tcp_chain(net: u64, port: u16) -> u64 {
-    let hashinfo = tcp_hashinfo(net);
-    let size: u32 = read(hashinfo, off!(hashinfo_bhash_size));
-    let mix: u32 = read(net, off!(net_hash_mix));
-    let index = u32::from(port).wrapping_add(mix) & size.wrapping_sub(1);
-    let table: u64 = read(hashinfo, off!(hashinfo_bhash));
-    let bucket = table.wrapping_add(u64::from(index) * u64::from(off!(bhash_bucket_size)));
-    read(bucket, off!(bhash_bucket_chain))
-}
-
-/// TCP's `struct inet_hashinfo` of a namespace.
-#[inline(always)]
-fn tcp_hashinfo(net: u64) -> u64 {
-    if off!(net_tcp_death_row_is_pointer) == 1 {
-        let row: u64 = read(net, off!(net_tcp_death_row));
-        return read(row, off!(death_row_hashinfo));
-    }
-    read(
-        net,
-        off!(net_tcp_death_row).wrapping_add(off!(death_row_hashinfo)),
-    )
-}
-
-/// First node of UDP's hash slot of a port (net/ipv4/udp.c:udp_get_table_prot, udp_hashfn).
-#[inline(always)]
-pub(crate) fn udp_chain(sk: u64, net: u64, port: u16) -> u64 {
-    let mut table = 0;
-    // Gone in 7.1.
-    if off!(proto_udp_table) != ABSENT {
-        let prot: u64 = read(sk, off!(skc_prot));
-        table = read(prot, off!(proto_udp_table));
-    }
-    if table == 0 && off!(net_udp_table) != ABSENT {
-        table = read(net, off!(net_udp_table));
-    }
-    let mask: u32 = read(table, off!(udp_table_mask));
-    let mix: u32 = read(net, off!(net_hash_mix));
-    let index = u32::from(port).wrapping_add(mix) & mask;
-    let slots: u64 = read(table, off!(udp_table_hash));
-    let slot = slots.wrapping_add(u64::from(index) * u64::from(off!(udp_hslot_size)));
-    read(slot, off!(udp_hslot_head))
-}
-
-/// The bind bucket that holds a node of the chain.
-#[inline(always)]
-pub(crate) fn bucket_of(node: u64) -> u64 {
-    node.wrapping_sub(u64::from(off!(tb_node)))
-}
-
-/// The first list under a bucket: its second-level buckets (6.8 and later) or its owners.
-/// The second value is true for owners.
-#[inline(always)]
-pub(crate) fn bucket_list(bucket: u64) -> (u64, bool) {
-    if off!(tb_bhash2) != ABSENT {
-        (read(bucket, off!(tb_bhash2)), false)
-    } else {
-        (read(bucket, off!(tb_owners)), true)
-    }
-}
-
-/// First owner under a second-level bucket's node.
-#[inline(always)]
-pub(crate) fn bucket2_owners(node: u64) -> u64 {
-    let bucket = node.wrapping_sub(u64::from(off!(tb2_bhash_node)));
-    read(bucket, off!(tb2_owners))
-}
-
-/// The socket that a node of an owners' list belongs to.
-#[inline(always)]
-pub(crate) fn owner_of(node: u64) -> u64 {
-    node.wrapping_sub(u64::from(off!(skc_bind_node)))
-}
-
-/// The socket that a node of a UDP slot belongs to.
-#[inline(always)]
-pub(crate) fn udp_socket_of(node: u64) -> u64 {
-    node.wrapping_sub(u64::from(off!(skc_node)))
 }
