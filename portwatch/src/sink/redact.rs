@@ -1,0 +1,216 @@
+//! What is taken out of reports before anyone sees them: `--cmdline`, `--redact`.
+//!
+//! Works on the verdict, never before it: what is hidden still decided who is named.
+
+mod address;
+mod cmdline;
+#[cfg(test)]
+mod tests;
+mod uid;
+
+pub use cmdline::Cmdline;
+
+use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
+use address::Pseudonyms;
+
+/// Takes things out of reports. Keeps the pseudonyms of a run.
+#[derive(Debug)]
+pub struct Redact {
+    cmdline: Cmdline,
+    uid: bool,
+    addresses: Option<Pseudonyms>,
+}
+
+impl Redact {
+    /// `address`: addresses are replaced by pseudonyms, the same one for the same address; wildcard
+    /// and loopback stay. `uid`: user ids go.
+    #[must_use]
+    pub fn new(cmdline: Cmdline, address: bool, uid: bool) -> Self {
+        Self {
+            cmdline,
+            uid,
+            addresses: address.then(Pseudonyms::default),
+        }
+    }
+
+    /// Redacts `report` in place.
+    pub fn apply(&mut self, report: &mut Report) {
+        match &mut report.body {
+            // These tell of the tracer, the losses and the counts: nothing of anyone.
+            Body::Start(_) | Body::Lost(_) | Body::Summary(_) => {}
+            Body::Conflict(conflict) => self.conflict(conflict),
+            Body::Resolved(resolved) => {
+                self.wanted(&mut resolved.wanted);
+                self.process(&mut resolved.requester);
+                self.text(&mut resolved.message);
+            }
+            Body::Refused(refused) => {
+                self.wanted(&mut refused.wanted);
+                self.process(&mut refused.requester);
+                self.text(&mut refused.message);
+            }
+            Body::Assign(assign) => {
+                self.endpoints(&mut assign.local, assign.peer.as_mut());
+                self.process(&mut assign.process);
+            }
+            Body::Release(release) => {
+                self.endpoints(&mut release.local, release.peer.as_mut());
+                self.process(&mut release.process);
+            }
+        }
+    }
+
+    fn conflict(&mut self, conflict: &mut Conflict) {
+        self.wanted(&mut conflict.wanted);
+        self.process(&mut conflict.requester);
+        for holder in &mut conflict.holders {
+            self.endpoints(&mut holder.local, holder.peer.as_mut());
+            if self.uid {
+                holder.uid = None;
+            }
+            holder
+                .processes
+                .iter_mut()
+                .for_each(|process| self.holder_process(process));
+        }
+        self.text(&mut conflict.message);
+        for advice in &mut conflict.advice {
+            self.text(&mut advice.text);
+            advice
+                .command
+                .iter_mut()
+                .for_each(|command| self.text(command));
+        }
+    }
+
+    fn wanted(&mut self, wanted: &mut Wanted) {
+        self.text(&mut wanted.address);
+    }
+
+    fn endpoints(&mut self, local: &mut Endpoint, peer: Option<&mut Endpoint>) {
+        self.text(&mut local.address);
+        if let Some(peer) = peer {
+            self.text(&mut peer.address);
+        }
+    }
+
+    /// Replaces the addresses that stand anywhere in `text`.
+    fn text(&mut self, text: &mut String) {
+        if let Some(addresses) = &mut self.addresses {
+            addresses.replace(text);
+        }
+    }
+
+    /// Fields of both kinds of processes; raw bytes would tell what the text no longer does.
+    fn shared(&mut self, shared: Shared<'_>) {
+        let Shared {
+            comm,
+            comm_bytes,
+            exe,
+            exe_bytes,
+            cmdline,
+            cmdline_bytes,
+            truncated,
+            uid,
+            cgroup,
+            unit,
+        } = shared;
+        self.cmdline.apply(cmdline, cmdline_bytes, truncated);
+        if self.addresses.is_some() {
+            self.text(comm);
+            exe.iter_mut()
+                .chain(cmdline.iter_mut().flatten())
+                .for_each(|text| self.text(text));
+            cgroup
+                .iter_mut()
+                .chain(unit.iter_mut().flatten())
+                .for_each(|text| self.text(text));
+            (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
+        }
+        if self.uid {
+            *uid = None;
+            cgroup
+                .iter_mut()
+                .chain(unit.iter_mut().flatten())
+                .for_each(uid::hide);
+        }
+    }
+
+    fn process(&mut self, process: &mut Process) {
+        let Process {
+            pid: _,
+            tid: _,
+            ppid: _,
+            comm,
+            comm_bytes,
+            exe,
+            exe_bytes,
+            cmdline,
+            cmdline_bytes,
+            cmdline_truncated: truncated,
+            uid,
+            start_time: _,
+            cgroup,
+            systemd_unit: unit,
+            container: _,
+        } = process;
+        self.shared(Shared {
+            comm,
+            comm_bytes,
+            exe,
+            exe_bytes,
+            cmdline,
+            cmdline_bytes,
+            truncated,
+            uid,
+            cgroup,
+            unit,
+        });
+    }
+
+    fn holder_process(&mut self, process: &mut HolderProcess) {
+        let HolderProcess {
+            pid: _,
+            comm,
+            comm_bytes,
+            exe,
+            exe_bytes,
+            cmdline,
+            cmdline_bytes,
+            cmdline_truncated: truncated,
+            uid,
+            start_time: _,
+            cgroup,
+            systemd_unit: unit,
+            container: _,
+            has_socket: _,
+            alive: _,
+            seen: _,
+        } = process;
+        self.shared(Shared {
+            comm,
+            comm_bytes,
+            exe,
+            exe_bytes,
+            cmdline,
+            cmdline_bytes,
+            truncated,
+            uid,
+            cgroup,
+            unit,
+        });
+    }
+}
+
+struct Shared<'a> {
+    comm: &'a mut String,
+    comm_bytes: &'a mut Option<String>,
+    exe: &'a mut Option<String>,
+    exe_bytes: &'a mut Option<String>,
+    cmdline: &'a mut Option<Vec<String>>,
+    cmdline_bytes: &'a mut Option<Vec<String>>,
+    truncated: &'a mut bool,
+    uid: &'a mut Option<u32>,
+    cgroup: &'a mut Option<String>,
+    unit: &'a mut Option<Option<String>>,
+}

@@ -1,0 +1,162 @@
+//! Text for a person: what failed, who has the port and through which connection, since when, what
+//! to do.
+//!
+//! A conflict is a block, a repeated attempt one line that replaces itself on a terminal, everything
+//! else one line. Start and summary go to standard error. Every string of another process goes
+//! through `escape`; colours are added after it.
+
+mod block;
+mod conflict;
+mod holder;
+mod lifecycle;
+mod style;
+#[cfg(test)]
+mod tests;
+mod traffic;
+mod who;
+
+pub use lifecycle::warnings;
+pub use style::Palette;
+
+use super::line::{Class, Content, Line};
+use super::printer::Compose;
+use super::recent::{INCIDENTS, Recent};
+use super::time::{local, wall};
+use crate::decode::event::Ktime;
+use crate::report::{Body, ClockAnchor, Report};
+use block::rows;
+use jiff::tz::TimeZone;
+
+/// How text looks.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Zone of every time.
+    pub zone: TimeZone,
+    /// Colours of the data.
+    pub data: Palette,
+    /// Colours of what goes to standard error.
+    pub talk: Palette,
+    /// Columns to wrap at.
+    pub width: Width,
+    /// The network namespace that goes without saying.
+    pub own_netns: Option<u32>,
+    /// Losses go to standard error as well: the data is not on the same screen.
+    pub repeat_losses: bool,
+}
+
+/// Where long sentences are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// Nowhere: for files and pipes, so that a sentence can be searched for.
+    Endless,
+    /// At the terminal's width, asked anew each time.
+    Terminal,
+    /// After so many columns.
+    Columns(usize),
+}
+
+impl Width {
+    fn columns(self) -> Option<usize> {
+        match self {
+            Self::Endless => None,
+            Self::Terminal => {
+                let size = terminal_size::terminal_size();
+                Some(size.map_or(80, |(width, _)| usize::from(width.0)))
+            }
+            Self::Columns(columns) => Some(columns),
+        }
+    }
+}
+
+/// Makes text of reports.
+#[derive(Debug)]
+pub struct Text {
+    look: Look,
+    anchor: ClockAnchor,
+    /// What was last told in full of an incident.
+    told: Recent<String>,
+}
+
+impl Text {
+    /// Text that looks like `look`.
+    #[must_use]
+    pub fn new(look: Look) -> Self {
+        let anchor = ClockAnchor {
+            boottime_ns: 0,
+            realtime_ns: 0,
+        };
+        Self {
+            look,
+            anchor,
+            told: Recent::new(INCIDENTS),
+        }
+    }
+
+    fn stamp(&self, at: Ktime) -> String {
+        let stamp = local(wall(self.anchor, at), &self.look.zone);
+        self.look.data.paint(self.look.data.faint, &stamp)
+    }
+}
+
+impl Compose for Text {
+    fn anchor(&mut self, anchor: ClockAnchor) {
+        self.anchor = anchor;
+    }
+
+    fn lines(&mut self, report: &Report) -> Vec<Line> {
+        let stamp = self.stamp(report.at);
+        let plain = |class, text| vec![Line::data(class, Content::Plain(text))];
+        match &report.body {
+            Body::Start(start) => {
+                let mut lines = vec![Line::talk(lifecycle::start(start, &self.look.talk))];
+                lines.extend(warnings(report).into_iter().map(Line::talk));
+                lines
+            }
+            Body::Conflict(conflict) => {
+                let verdict = conflict::signature(conflict);
+                if self.told.get(&conflict.incident) == Some(&verdict) {
+                    let text = conflict::repeat(conflict, &stamp, &self.look);
+                    let rows = rows(&text, self.look.width.columns());
+                    let key = conflict.incident.clone();
+                    let content = Content::Repeat { key, text, rows };
+                    return vec![Line::data(Class::Verdict, content)];
+                }
+                self.told.insert(&conflict.incident, verdict);
+                let at = wall(self.anchor, report.at);
+                plain(
+                    Class::Verdict,
+                    conflict::full(conflict, at, &stamp, &self.look),
+                )
+            }
+            Body::Resolved(resolved) => {
+                self.told.remove(&resolved.incident);
+                plain(
+                    Class::Verdict,
+                    lifecycle::resolved(resolved, &stamp, &self.look),
+                )
+            }
+            Body::Refused(refused) => plain(
+                Class::Refused,
+                traffic::refused(refused, &stamp, &self.look),
+            ),
+            Body::Assign(assign) => {
+                plain(Class::Traffic, traffic::assign(assign, &stamp, &self.look))
+            }
+            Body::Release(release) => plain(
+                Class::Traffic,
+                traffic::release(release, &stamp, &self.look),
+            ),
+            Body::Lost(lost) => {
+                let text = lifecycle::lost(lost, &stamp, &self.look.data);
+                let mut lines = plain(Class::Essential, text);
+                if self.look.repeat_losses {
+                    lines.extend(warnings(report).into_iter().map(Line::talk));
+                }
+                lines
+            }
+            Body::Summary(summary) => {
+                vec![Line::talk(lifecycle::summary(summary, &self.look.talk))]
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A conflict: told in full at first, afterwards in a line.
+
+use super::super::escape::escape;
+use super::Look;
+use super::block::Block;
+use super::holder::holder;
+use super::who::{call, cmdline, foreign, holder_process, port, process, wanted};
+use crate::report::{Cause, Certainty, Conflict};
+use anstyle::Style;
+use jiff::Timestamp;
+
+/// Holders that are told in full.
+const HOLDERS: usize = 5;
+
+/// What must be the same for an attempt to be a mere repetition.
+pub(super) fn signature(conflict: &Conflict) -> String {
+    let Conflict {
+        cause,
+        certainty,
+        holders,
+        ..
+    } = conflict;
+    let holders = holders.iter().map(|holder| {
+        let pids: Vec<_> = holder.processes.iter().map(|process| process.pid).collect();
+        (
+            &holder.kind,
+            holder.state,
+            &holder.local.address,
+            &holder.peer,
+            pids,
+        )
+    });
+    format!("{cause:?} {certainty:?} {:?}", holders.collect::<Vec<_>>())
+}
+
+/// The whole story.
+pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look) -> String {
+    let palette = &look.data;
+    let again = match conflict.attempt {
+        1 => String::new(),
+        n => format!("  attempt {n}"),
+    };
+    let head = palette.paint(palette.alarm, "CONFLICT");
+    let mut block = Block::new(
+        format!("{stamp}  {head}  {}{again}", port(&conflict.wanted)),
+        look,
+    );
+    block.sentence(&escape(&conflict.message));
+    failed(&mut block, conflict, look);
+    for one in conflict.holders.iter().take(HOLDERS) {
+        holder(&mut block, one, at, look);
+    }
+    if let Some(rest) = unlisted(conflict) {
+        block.field("more", Style::new(), &rest);
+    }
+    if let Some(why) = doubt(conflict.certainty) {
+        block.field("sure?", Style::new(), why);
+    }
+    for (n, advice) in conflict.advice.iter().enumerate() {
+        let label = if n == 0 { "do" } else { "or" };
+        block.field(label, Style::new(), &escape(&advice.text));
+        if let Some(command) = &advice.command {
+            block.verbatim(palette.command, &escape(command));
+        }
+    }
+    block.finish()
+}
+
+/// One line for an attempt that found the same.
+pub(super) fn repeat(conflict: &Conflict, stamp: &str, look: &Look) -> String {
+    let palette = &look.data;
+    let by = conflict
+        .holders
+        .first()
+        .and_then(|holder| holder.processes.first());
+    let by = by
+        .map(|by| format!(", still {}", holder_process(by)))
+        .unwrap_or_default();
+    format!(
+        "{stamp}  {}  {}  attempt {} of {}{by}",
+        palette.paint(palette.alarm, "AGAIN   "),
+        port(&conflict.wanted),
+        conflict.attempt,
+        process(&conflict.requester),
+    )
+}
+
+fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
+    let Conflict {
+        requester,
+        wanted: what,
+        ..
+    } = conflict;
+    let mut who = process(requester);
+    if let Some(Some(unit)) = &requester.systemd_unit {
+        who.push_str(&format!(" in {}", escape(unit)));
+    }
+    block.field("failed", Style::new(), &who);
+    let mut tried = format!("{} {}", call(conflict.call), wanted(what));
+    if !what.options.is_empty() {
+        let options: Vec<_> = what.options.iter().map(|option| option.word()).collect();
+        tried.push_str(&format!(" with {}", options.join(", ")));
+    }
+    if look.own_netns != Some(what.netns) {
+        tried.push_str(&format!(" in network namespace {}", what.netns));
+    }
+    tried.push_str(&format!(": {}", escape(&conflict.error)));
+    block.field("", Style::new(), &tried);
+    let shown = cmdline(
+        requester.cmdline.as_ref(),
+        requester.cmdline_bytes.as_ref(),
+        requester.cmdline_truncated,
+    );
+    let exe = || {
+        requester
+            .exe
+            .as_ref()
+            .map(|exe| foreign(exe, requester.exe_bytes.as_ref()))
+    };
+    if let Some(shown) = shown.or_else(exe) {
+        block.field("", look.data.faint, &shown);
+    }
+}
+
+/// What the block leaves out. That the rest does not block is said only where that is known.
+fn unlisted(conflict: &Conflict) -> Option<String> {
+    let shown = conflict.holders.len().min(HOLDERS);
+    let total = usize::try_from(conflict.holders_total).unwrap_or(usize::MAX);
+    let more = total.max(conflict.holders.len()) - shown;
+    let sockets = if more == 1 {
+        "1 more socket".to_owned()
+    } else {
+        format!("{more} more sockets")
+    };
+    let in_json = conflict.holders.len() - shown;
+    match (
+        more,
+        conflict.truncated || conflict.cause == Cause::Unknown,
+        in_json,
+    ) {
+        (0, false, _) => None,
+        (0, true, _) => conflict
+            .truncated
+            .then(|| String::from("more sockets may block this port")),
+        (_, true, _) => Some(format!(
+            "{sockets} on this port not shown, which may block as well"
+        )),
+        (_, false, 0) => Some(format!("{sockets} on this port, not blocking")),
+        (_, false, n) => Some(format!(
+            "{sockets} on this port, {n} of them listed in the JSON"
+        )),
+    }
+}
+
+fn doubt(certainty: Certainty) -> Option<&'static str> {
+    match certainty {
+        Certainty::Exact => None,
+        Certainty::Remembered => {
+            Some("remembered: named from an earlier record, not by the socket itself")
+        }
+        Certainty::Inferred => Some("inferred: deduced, not read from the kernel at the failure"),
+        Certainty::Unknown => Some("unknown: it cannot be proven who has the port"),
+    }
+}

@@ -1,0 +1,152 @@
+//! One holder in words: who, through which socket, since when.
+
+use super::super::escape::escape;
+use super::super::time::{human, local, local_clock};
+use super::Look;
+use super::block::Block;
+use super::who::{cmdline, endpoint, holder_process};
+use crate::report::{Holder, HolderKind, OriginName, StateName};
+use anstyle::Style;
+use jiff::{SignedDuration, Timestamp};
+
+/// Processes of one socket that are named.
+const NAMED: usize = 3;
+
+/// Adds a holder's lines.
+pub(super) fn holder(block: &mut Block<'_>, holder: &Holder, at: Timestamp, look: &Look) {
+    let palette = &look.data;
+    let (label, style) = match holder.blocking {
+        true => ("holder", palette.culprit),
+        false => ("beside", Style::new()),
+    };
+    block.field(label, style, &processes(holder));
+    block.field("", Style::new(), &socket(holder));
+    if let Some(process) = holder.processes.first()
+        && let Some(shown) = cmdline(
+            process.cmdline.as_ref(),
+            process.cmdline_bytes.as_ref(),
+            process.cmdline_truncated,
+        )
+    {
+        block.field("", palette.faint, &shown);
+    }
+    block.field("since", Style::new(), &since(holder, at, look));
+}
+
+/// Who has or had it.
+fn processes(holder: &Holder) -> String {
+    let mut said = None;
+    let named = holder.processes.iter().take(NAMED).map(|process| {
+        let mut name = holder_process(process);
+        let unit = process
+            .systemd_unit
+            .as_ref()
+            .filter(|unit| said != Some(*unit));
+        said = process.systemd_unit.as_ref();
+        if let Some(Some(unit)) = unit {
+            name.push_str(&format!(" in {}", escape(unit)));
+        }
+        match (process.has_socket, process.alive) {
+            (true, _) => name,
+            (false, true) => format!("{name}, which runs but has let go of it"),
+            (false, false) => format!("{name}, which has exited"),
+        }
+    });
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    if text.is_empty() {
+        text.push_str(match holder.kind {
+            HolderKind::Kernel => "the kernel itself",
+            HolderKind::InFlight => "no process: the descriptor is in a message nobody has read",
+            HolderKind::Listener
+            | HolderKind::Connection
+            | HolderKind::Accepted
+            | HolderKind::Bound
+            | HolderKind::TimeWait
+            | HolderKind::Orphan
+            | HolderKind::Udp => "no process is known",
+        });
+    }
+    if holder.processes.len() > NAMED {
+        text.push_str(&format!(" and {} more", holder.processes.len() - NAMED));
+    }
+    text
+}
+
+/// The socket: its ends and its state.
+fn socket(holder: &Holder) -> String {
+    let local = endpoint(&holder.local);
+    let ends = match &holder.peer {
+        Some(peer) => format!("{local} -> {}", endpoint(peer)),
+        None => local.clone(),
+    };
+    let state = state(holder.state);
+    let mut text = match holder.kind {
+        HolderKind::Listener => format!("listens on {local}"),
+        HolderKind::Connection => format!("connection {ends}, {state}"),
+        HolderKind::Accepted => format!("accepted connection {ends}, {state}"),
+        HolderKind::Bound => format!("bound to {local}, does not listen"),
+        HolderKind::TimeWait => format!("connection {ends}, closed; TIME_WAIT keeps the port"),
+        HolderKind::Orphan => {
+            format!("connection {ends}, closing ({state})")
+        }
+        HolderKind::Udp => format!("UDP socket {ends}"),
+        HolderKind::Kernel | HolderKind::InFlight => format!("{ends}, {state}"),
+    };
+    if let Some(device) = &holder.device {
+        text.push_str(&format!(" on {}", escape(device)));
+    }
+    text
+}
+
+fn state(state: StateName) -> &'static str {
+    match state {
+        StateName::Established => "established",
+        StateName::SynSent => "connecting (SYN_SENT)",
+        StateName::SynRecv => "being accepted (SYN_RECV)",
+        StateName::FinWait1 => "FIN_WAIT1",
+        StateName::FinWait2 => "FIN_WAIT2",
+        StateName::TimeWait => "TIME_WAIT",
+        StateName::CloseWait => "closed by the peer (CLOSE_WAIT)",
+        StateName::LastAck => "LAST_ACK",
+        StateName::Closing => "CLOSING",
+        StateName::Listen => "listening",
+        StateName::Bound => "bound",
+        StateName::Unconnected => "not connected",
+    }
+}
+
+/// Since when, and how it came to the port.
+fn since(holder: &Holder, at: Timestamp, look: &Look) -> String {
+    let held = holder.held_ms.map(human);
+    let mut text = match (&holder.since, held, holder.held_at_least_ms) {
+        (Some(since), held, _) => {
+            let since = since.parse().map_or_else(
+                |_| escape(since).into_owned(),
+                |since| local(since, &look.zone),
+            );
+            held.map_or(since.clone(), |held| format!("{since}, for {held}"))
+        }
+        (None, Some(held), _) => format!("{held} ago"),
+        (None, None, Some(least)) => {
+            let ago = SignedDuration::from_millis(i64::try_from(least).unwrap_or(i64::MAX));
+            let start = at.checked_sub(ago).unwrap_or(Timestamp::MIN);
+            format!(
+                "before portwatch started ({})",
+                local_clock(start, &look.zone)
+            )
+        }
+        (None, None, None) => String::from("not known"),
+    };
+    if let Some(origin) = holder.origin {
+        text.push_str("; ");
+        text.push_str(match origin {
+            OriginName::EphemeralConnect => "the kernel picked the port at connect()",
+            OriginName::EphemeralBind => "the kernel picked the port at bind(0)",
+            OriginName::EphemeralAutobind => "the kernel picked the port, no bind() was made",
+            OriginName::ExplicitBind => "bind() asked for this very port",
+            OriginName::Accepted => "accepted by a listener on this port",
+            OriginName::Kernel => "the kernel opened it",
+        });
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! The lines around the verdicts: start, the end of incidents, losses, summary.
+
+use super::super::escape::escape;
+use super::super::time::human;
+use super::{Look, Palette};
+use crate::report::{BackendName, Body, Lost, LostCount, Report, Resolved, Start, Summary};
+use std::fmt::Display;
+
+/// What a report warns of, for standard error: losses, refused hooks, what this machine lacks.
+#[must_use]
+pub fn warnings(report: &Report) -> Vec<String> {
+    match &report.body {
+        Body::Start(start) => {
+            let refused = start.hooks_refused.iter().map(|hook| {
+                let (kind, target) = (escape(&hook.kind), escape(&hook.target));
+                let (reason, lost) = (escape(&hook.reason), escape(&hook.lost));
+                format!("portwatch: hook {kind} {target} was refused ({reason}): {lost}")
+            });
+            let warnings = start
+                .warnings
+                .iter()
+                .map(|text| format!("portwatch: warning: {}", escape(text)));
+            refused.chain(warnings).collect()
+        }
+        Body::Lost(lost) => lost
+            .since_last
+            .iter()
+            .map(|lost| format!("portwatch: lost {}", count(lost)))
+            .collect(),
+        Body::Conflict(_)
+        | Body::Resolved(_)
+        | Body::Refused(_)
+        | Body::Assign(_)
+        | Body::Release(_)
+        | Body::Summary(_) => Vec::new(),
+    }
+}
+
+/// What this run watches.
+pub(super) fn start(start: &Start, palette: &Palette) -> String {
+    let backend = match start.backend {
+        BackendName::Trampoline => "trampolines",
+        BackendName::Kprobe => "kprobes",
+        BackendName::Tracepoint => "tracepoints",
+    };
+    let mut text = format!(
+        "portwatch {}: watching with {backend} on {}",
+        escape(&start.version),
+        escape(&start.kernel)
+    );
+    if let Some(own) = start.namespaces.first() {
+        text.push_str(&format!(", range {}-{}", own.low, own.high));
+        if !own.reserved.is_empty() {
+            text.push_str(&format!(" without {}", escape(&own.reserved)));
+        }
+    }
+    text.push_str(&format!(", {} sockets known", start.snapshot_sockets));
+    let filters = start
+        .filters
+        .iter()
+        .filter(|(name, value)| *name != "events" || *value != "conflict");
+    let filters: Vec<_> = filters
+        .map(|(name, value)| format!("--{name} {}", escape(value)))
+        .collect();
+    if !filters.is_empty() {
+        text.push_str(&format!(", only {}", filters.join(" ")));
+    }
+    palette.paint(palette.faint, &text)
+}
+
+/// The end of an incident.
+pub(super) fn resolved(resolved: &Resolved, stamp: &str, look: &Look) -> String {
+    let palette = &look.data;
+    let head = palette.paint(palette.relief, "RESOLVED");
+    format!("{stamp}  {head}  {}", escape(&resolved.message))
+}
+
+/// Losses, loud.
+pub(super) fn lost(lost: &Lost, stamp: &str, palette: &Palette) -> String {
+    let told = lost
+        .since_last
+        .iter()
+        .map(count)
+        .collect::<Vec<_>>()
+        .join("; ");
+    let head = palette.paint(palette.alarm, "LOST    ");
+    format!("{stamp}  {head}  {told}; {} since the start", lost.total)
+}
+
+/// The counts of the run.
+pub(super) fn summary(summary: &Summary, palette: &Palette) -> String {
+    let incidents = match summary.incidents {
+        1 => String::from("1 conflict"),
+        n => format!("{n} conflicts"),
+    };
+    let causes = list(
+        summary
+            .causes
+            .iter()
+            .map(|(cause, n)| format!("{n} {}", cause.word())),
+    );
+    let mut text = format!("portwatch: {incidents} in {}", human(summary.duration_ms));
+    if !causes.is_empty() {
+        text.push_str(&format!(": {causes}"));
+    }
+    if summary.lost.is_empty() {
+        return palette.paint(palette.strong, &(text + "; nothing lost"));
+    }
+    let lost = list(summary.lost.iter().map(count));
+    format!(
+        "{}; {}",
+        palette.paint(palette.strong, &text),
+        palette.paint(palette.alarm, &format!("lost {lost}"))
+    )
+}
+
+fn count(lost: &LostCount) -> String {
+    format!(
+        "{} at {}: {}",
+        lost.count,
+        escape(&lost.place),
+        escape(&lost.meaning)
+    )
+}
+
+fn list(items: impl Iterator<Item = impl Display>) -> String {
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

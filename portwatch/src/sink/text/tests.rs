@@ -1,0 +1,145 @@
+//! The text as it is read.
+
+use super::super::test_support::*;
+use super::*;
+use crate::report::{Conflict, Release, TransportName};
+use crate::sink::escape::is_unsafe;
+use jiff::tz::offset;
+
+fn look(width: Width, coloured: bool) -> Look {
+    let palette = Palette::new(coloured);
+    Look {
+        zone: TimeZone::fixed(offset(1)),
+        data: palette,
+        talk: palette,
+        width,
+        own_netns: Some(4_026_531_840),
+        repeat_losses: false,
+    }
+}
+
+fn text(reports: &[Report]) -> String {
+    let (data, talk) = told(&mut Text::new(look(Width::Columns(100), false)), reports);
+    if talk.is_empty() {
+        data
+    } else {
+        format!("{data}--- stderr\n{talk}")
+    }
+}
+
+#[test]
+fn founding_case() {
+    insta::assert_snapshot!(text(&[report(conflict())]));
+}
+
+#[test]
+fn founding_case_endless() {
+    let (data, _) = told(
+        &mut Text::new(look(Width::Endless, false)),
+        &[report(conflict())],
+    );
+    insta::assert_snapshot!(data);
+}
+
+#[test]
+fn founding_case_in_colour() {
+    let (data, _) = told(
+        &mut Text::new(look(Width::Columns(80), true)),
+        &[report(conflict())],
+    );
+    insta::assert_snapshot!(data.replace('\x1b', "ESC"));
+    let (plain, _) = told(
+        &mut Text::new(look(Width::Columns(80), false)),
+        &[report(conflict())],
+    );
+    assert_eq!(anstream::adapter::strip_str(&data).to_string(), plain);
+}
+
+#[test]
+fn other_holders() {
+    insta::assert_snapshot!(text(&[
+        report(time_wait()),
+        report(Conflict {
+            incident: "b".into(),
+            ..orphan()
+        }),
+        report(Conflict {
+            incident: "c".into(),
+            ..listener()
+        }),
+        report(Conflict {
+            incident: "d".into(),
+            ..unknown()
+        }),
+    ]));
+}
+
+#[test]
+fn strings_of_other_processes_are_escaped() {
+    let told = text(&[report(evil())]);
+    assert!(!told.chars().any(|c| is_unsafe(c) && c != '\n'), "{told:?}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn repeated_attempts_are_one_line_until_the_holder_changes() {
+    let attempt = |attempt, conflict: Conflict| {
+        report_at(
+            attempt * 500_000_000,
+            Conflict {
+                attempt,
+                ..conflict
+            },
+        )
+    };
+    insta::assert_snapshot!(text(&[
+        attempt(1, conflict()),
+        attempt(2, conflict()),
+        attempt(3, conflict()),
+        attempt(4, time_wait()),
+        report_at(30_000_000_000, resolved()),
+    ]));
+}
+
+#[test]
+fn the_second_attempt_goes_where_the_first_may_be_rewritten() {
+    let mut text = Text::new(look(Width::Columns(40), false));
+    text.anchor(ANCHOR);
+    let _ = text.lines(&report(conflict()));
+    let again = text.lines(&report(Conflict {
+        attempt: 2,
+        ..conflict()
+    }));
+    let [
+        Line {
+            content: Content::Repeat { key, rows, .. },
+            ..
+        },
+    ] = &again[..]
+    else {
+        panic!("{again:?}");
+    };
+    assert_eq!((key.as_str(), *rows), ("60001-tcp-4026531840-1", 3));
+}
+
+#[test]
+fn lifecycle_and_traffic() {
+    let mut other = assign();
+    (other.netns, other.local, other.peer) = (4_026_532_000, endpoint("::1", 5353), None);
+    (other.transport, other.origin) = (TransportName::Udp, None);
+    insta::assert_snapshot!(text(&[
+        report(start()),
+        report(assign()),
+        report(other),
+        report(release()),
+        report(Release {
+            port_free: Some(true),
+            left: None,
+            held_ms: None,
+            ..release()
+        }),
+        report(refused()),
+        report(lost(12)),
+        report(summary()),
+    ]));
+}
