@@ -1,0 +1,159 @@
+//! How things are told.
+
+use crate::sink::redact::{Cmdline, Redact};
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, ValueEnum};
+use std::path::PathBuf;
+
+/// `--format`, and its short form.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct FormatArgs {
+    /// Text for people or JSON for programs
+    #[arg(long, env = "PORTWATCH_FORMAT", default_value = "text")]
+    format: Format,
+
+    /// The same as --format json
+    #[arg(long, env = "PORTWATCH_JSON", value_parser = BoolishValueParser::new(),
+          overrides_with = "format")]
+    json: bool,
+}
+
+/// A format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl FormatArgs {
+    /// The format asked for.
+    #[must_use]
+    pub fn format(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// `--format` on the command line is stronger than PORTWATCH_JSON.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) {
+        let said = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if said("format") && !said("json") {
+            self.json = false;
+        }
+    }
+}
+
+/// What is shown of a report, and where.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct ShowArgs {
+    /// Append to this file instead of writing to standard output; SIGHUP opens it anew
+    #[arg(long, env = "PORTWATCH_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// How much of the processes' command lines to tell
+    #[arg(
+        long,
+        env = "PORTWATCH_CMDLINE",
+        value_name = "HOW",
+        default_value = "full"
+    )]
+    pub cmdline: CmdlineChoice,
+
+    /// What to leave out: command lines, addresses (replaced by pseudonyms), user ids
+    #[arg(
+        long,
+        env = "PORTWATCH_REDACT",
+        value_name = "WHAT",
+        value_delimiter = ','
+    )]
+    pub redact: Vec<RedactChoice>,
+
+    /// List the sockets on the port that do not block it as well
+    #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = BoolishValueParser::new())]
+    pub neighbours: bool,
+}
+
+/// A word of `--cmdline`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CmdlineChoice {
+    /// Nothing
+    None,
+    /// The first argument
+    Argv0,
+    /// All of it, up to 4 KiB
+    Full,
+}
+
+/// A word of `--redact`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RedactChoice {
+    /// Command lines
+    Cmdline,
+    /// Addresses
+    Address,
+    /// User ids
+    Uid,
+}
+
+impl ShowArgs {
+    /// What takes things out of the reports.
+    #[must_use]
+    pub fn redaction(&self) -> Redact {
+        let hides = |choice| self.redact.contains(&choice);
+        let cmdline = match self.cmdline {
+            CmdlineChoice::Full if !hides(RedactChoice::Cmdline) => Cmdline::Full,
+            CmdlineChoice::Argv0 if !hides(RedactChoice::Cmdline) => Cmdline::Argv0,
+            CmdlineChoice::None | CmdlineChoice::Argv0 | CmdlineChoice::Full => Cmdline::None,
+        };
+        Redact::new(
+            cmdline,
+            hides(RedactChoice::Address),
+            hides(RedactChoice::Uid),
+        )
+    }
+}
+
+/// Options of every command.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "General")]
+pub struct CommonArgs {
+    /// Colours; auto asks the terminal and NO_COLOR
+    #[arg(
+        long,
+        env = "PORTWATCH_COLOR",
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true
+    )]
+    pub color: Colour,
+
+    /// Tell more on standard error; twice for the probes' own diagnostics
+    #[arg(short, long, env = "PORTWATCH_VERBOSE", action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// A word of `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Colour {
+    /// Colours for `stream`.
+    #[must_use]
+    pub fn wanted(self, stream: &impl anstream::stream::RawStream) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never,
+        }
+    }
+}
