@@ -3,6 +3,8 @@
 pub mod btf;
 pub mod cgroup;
 pub mod control;
+#[cfg(feature = "probe-log")]
+pub mod diagnostics;
 pub mod environment;
 pub mod hooks;
 pub mod load;

@@ -97,6 +97,8 @@ impl Tracer {
         let release = environment.kernel.as_str();
         let offsets = load::resolve_offsets(release)?;
         let mut loaded = load::load(&offsets, &options.load)?;
+        #[cfg(feature = "probe-log")]
+        crate::probe::diagnostics::listen(&mut loaded.ebpf);
         let mut control = Control::take(&mut loaded.ebpf)?;
         let live = Live::take(&mut loaded.ebpf)?;
         control.want(options.traffic, options.refused)?;
