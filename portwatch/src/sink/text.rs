@@ -147,7 +147,7 @@ impl Compose for Text {
                 traffic::release(release, &stamp, &self.look),
             ),
             Body::Lost(lost) => {
-                let text = lifecycle::lost(lost, &stamp, &self.look.data);
+                let text = lifecycle::lost(lost, &stamp, &self.look);
                 let mut lines = plain(Class::Essential, text);
                 if self.look.repeat_losses {
                     lines.extend(warnings(report).into_iter().map(Line::talk));

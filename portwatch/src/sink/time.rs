@@ -34,18 +34,12 @@ pub fn local(at: Timestamp, zone: &TimeZone) -> String {
         .to_string()
 }
 
-/// Local date and time to the second, without an offset: for a second time in one line.
-#[must_use]
-pub fn local_seconds(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone())
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
-}
-
-/// Local time of day to the second: `11:15:00`.
+/// Local time of day to the second, with its offset: `11:15:00+01:00`.
 #[must_use]
 pub fn local_clock(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
+    at.to_zoned(zone.clone())
+        .strftime("%H:%M:%S%:z")
+        .to_string()
 }
 
 /// A length of time as people say it, two units at most: `187 ms`, `4.2 s`, `5m 12s`, `2d 4h`.
@@ -103,8 +97,7 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let at = wall(ANCHOR, Ktime(5_123_456_789));
         assert_eq!(local(at, &zone), "2026-11-22 11:15:00.123+01:00");
-        assert_eq!(local_clock(at, &zone), "11:15:00");
-        assert_eq!(local_seconds(at, &zone), "2026-11-22 11:15:00");
+        assert_eq!(local_clock(at, &zone), "11:15:00+01:00");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use anstyle::Style;
 
 const LABEL: usize = 10;
 const INDENT: usize = 2;
+/// Columns that a text gets even on the narrowest terminal.
+const NARROWEST: usize = 20;
 
 /// The lines of a block under its headline.
 pub(super) struct Block<'a> {
@@ -49,10 +51,10 @@ impl<'a> Block<'a> {
 
     fn wrapped(&mut self, head: &str, indent: usize, style: Style, text: &str) {
         let rest = " ".repeat(indent);
-        let columns = self
-            .columns
-            .map(|columns| columns.saturating_sub(indent).max(20));
-        for (n, part) in wrap(text, columns).into_iter().enumerate() {
+        for (n, part) in wrap(text, self.columns, indent, indent)
+            .into_iter()
+            .enumerate()
+        {
             self.line(if n == 0 { head } else { &rest }, style, part);
         }
     }
@@ -64,19 +66,27 @@ impl<'a> Block<'a> {
     }
 }
 
-/// `text` cut at spaces into parts of at most `columns` characters; a longer word stays whole, and
-/// so does `(pid 812)`.
-fn wrap(text: &str, columns: Option<usize>) -> Vec<&str> {
+/// One line with a sentence behind `head`; where it does not fit, it goes on with an indent.
+pub(super) fn sentence(head: &str, text: &str, look: &Look) -> String {
+    let parts = wrap(text, look.width.columns(), length(head), 2 * INDENT);
+    format!("{head}{}", parts.join(&format!("\n{:1$}", "", 2 * INDENT)))
+}
+
+/// `text` cut at spaces into parts that fit in `columns` behind an indent, which is another one for
+/// the first part. A longer word stays whole, and so does `(pid 812)`.
+fn wrap(text: &str, columns: Option<usize>, first: usize, others: usize) -> Vec<&str> {
     let Some(columns) = columns else {
         return vec![text];
     };
+    let room = |indent: usize| columns.saturating_sub(indent).max(NARROWEST);
     let mut parts = Vec::new();
     let mut rest = text;
-    while let Some((end, _)) = rest.char_indices().nth(columns) {
-        let mut cuts = rest.match_indices(' ').map(|(at, _)| at);
-        let cuts = cuts
-            .by_ref()
-            .filter(|&at| at > 0 && !rest[..at].ends_with("(pid"));
+    while let Some((end, _)) =
+        rest.char_indices()
+            .nth(room(if parts.is_empty() { first } else { others }))
+    {
+        let cuts = rest.match_indices(' ').map(|(at, _)| at);
+        let cuts = cuts.filter(|&at| at > 0 && !rest[..at].ends_with("(pid"));
         let (fit, over): (Vec<_>, Vec<_>) = cuts.partition(|&at| at <= end);
         let Some(&cut) = fit.last().or(over.first()) else {
             break;
@@ -88,12 +98,16 @@ fn wrap(text: &str, columns: Option<usize>) -> Vec<&str> {
     parts
 }
 
-/// Rows that `text` takes on a terminal of `columns`, its escape sequences not counted.
-pub(super) fn rows(text: &str, columns: Option<usize>) -> usize {
-    let width = anstream::adapter::strip_str(text)
+/// Characters of `text` that are seen.
+fn length(text: &str) -> usize {
+    anstream::adapter::strip_str(text)
         .map(|part| part.chars().count())
-        .sum::<usize>();
-    columns.map_or(1, |columns| width.div_ceil(columns.max(1)).max(1))
+        .sum()
+}
+
+/// Rows that `text` takes on a terminal of `columns`.
+pub(super) fn rows(text: &str, columns: Option<usize>) -> usize {
+    columns.map_or(1, |columns| length(text).div_ceil(columns.max(1)).max(1))
 }
 
 #[cfg(test)]
@@ -102,17 +116,45 @@ mod tests {
 
     #[test]
     fn cut_at_spaces() {
-        assert_eq!(wrap("aaa bbb ccc", Some(7)), ["aaa bbb", "ccc"]);
-        assert_eq!(wrap("aaa bbb ccc", Some(6)), ["aaa", "bbb", "ccc"]);
-        assert_eq!(wrap("aaaaaaaaaa b", Some(4)), ["aaaaaaaaaa", "b"]);
-        assert_eq!(wrap("éééé éééé", Some(5)), ["éééé", "éééé"]);
-        assert_eq!(wrap(" aaaaaaa", Some(4)), [" aaaaaaa"]);
-        assert_eq!(wrap("", Some(4)), [""]);
-        assert_eq!(wrap("aaa bbb", None), ["aaa bbb"]);
+        let wrap = |text, columns| wrap(text, Some(columns), 0, 0);
         assert_eq!(
-            wrap("nginx (pid 812) x", Some(12)),
-            ["nginx", "(pid 812) x"]
+            wrap("aaaaaaaaaa bbbbbbbbb c", 20),
+            ["aaaaaaaaaa bbbbbbbbb", "c"]
         );
+        assert_eq!(
+            wrap("aaaaaaaaaa bbbbbbbbbb c", 20),
+            ["aaaaaaaaaa", "bbbbbbbbbb c"]
+        );
+        assert_eq!(wrap("aaaaaaaaaaaaaaaaaaaaaaaaa", 20), ["a".repeat(25)]);
+        assert_eq!(
+            wrap("aaaaaaaaaaaaaaaaaaaaaaaaa b", 20),
+            ["a".repeat(25).as_str(), "b"]
+        );
+        assert_eq!(
+            wrap("éééééééééé éééééééééé é", 20),
+            ["éééééééééé", "éééééééééé é"]
+        );
+        assert_eq!(
+            wrap(" aaaaaaaaaaaaaaaaaaaaaaa", 20),
+            [" aaaaaaaaaaaaaaaaaaaaaaa"]
+        );
+        assert_eq!(wrap("", 20), [""]);
+        assert_eq!(
+            wrap("a nginx-worker (pid 812) x", 20),
+            ["a nginx-worker", "(pid 812) x"]
+        );
+        assert_eq!(
+            wrap("aaaaaaaaaa bbbbbbbbbb", 1),
+            ["aaaaaaaaaa", "bbbbbbbbbb"]
+        );
+    }
+
+    #[test]
+    fn the_first_part_has_its_own_indent() {
+        let text = "aaaaaaaaaa bbbbbbbbbb cccccccccc dddddddddd eeeeeeeeee";
+        let parts = ["aaaaaaaaaa bbbbbbbbbb", "cccccccccc dddddddddd eeeeeeeeee"];
+        assert_eq!(wrap(text, Some(40), 18, 4), parts);
+        assert_eq!(wrap(text, None, 18, 4), [text]);
     }
 
     #[test]

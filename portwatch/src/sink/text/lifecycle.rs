@@ -2,6 +2,7 @@
 
 use super::super::escape::escape;
 use super::super::time::human;
+use super::block::sentence;
 use super::{Look, Palette};
 use crate::report::{BackendName, Body, Lost, LostCount, Report, Resolved, Start, Summary};
 use std::fmt::Display;
@@ -71,20 +72,25 @@ pub(super) fn start(start: &Start, palette: &Palette) -> String {
 /// The end of an incident.
 pub(super) fn resolved(resolved: &Resolved, stamp: &str, look: &Look) -> String {
     let palette = &look.data;
-    let head = palette.paint(palette.relief, "RESOLVED");
-    format!("{stamp}  {head}  {}", escape(&resolved.message))
+    let head = format!("{stamp}  {}  ", palette.paint(palette.relief, "RESOLVED"));
+    sentence(&head, &escape(&resolved.message), look)
 }
 
 /// Losses, loud.
-pub(super) fn lost(lost: &Lost, stamp: &str, palette: &Palette) -> String {
+pub(super) fn lost(lost: &Lost, stamp: &str, look: &Look) -> String {
+    let palette = &look.data;
     let told = lost
         .since_last
         .iter()
         .map(count)
         .collect::<Vec<_>>()
         .join("; ");
-    let head = palette.paint(palette.alarm, "LOST    ");
-    format!("{stamp}  {head}  {told}; {} since the start", lost.total)
+    let head = format!("{stamp}  {}  ", palette.paint(palette.alarm, "LOST    "));
+    sentence(
+        &head,
+        &format!("{told}; {} since the start", lost.total),
+        look,
+    )
 }
 
 /// The counts of the run.

@@ -3,6 +3,7 @@
 use super::super::escape::escape;
 use super::super::time::human;
 use super::Look;
+use super::block::sentence;
 use super::who::{call, endpoint, process};
 use crate::report::{Assign, Endpoint, Left, OriginName, Refused, Release, TransportName};
 
@@ -49,9 +50,9 @@ pub(super) fn release(release: &Release, stamp: &str, look: &Look) -> String {
 /// A bind was refused for another reason.
 pub(super) fn refused(refused: &Refused, stamp: &str, look: &Look) -> String {
     let palette = &look.data;
-    let head = palette.paint(palette.strong, "REFUSED ");
+    let head = format!("{stamp}  {}  ", palette.paint(palette.strong, "REFUSED "));
     let netns = netns(refused.wanted.netns, look);
-    format!("{stamp}  {head}  {}{netns}", escape(&refused.message))
+    sentence(&head, &format!("{}{netns}", escape(&refused.message)), look)
 }
 
 fn columns(
