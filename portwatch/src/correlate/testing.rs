@@ -268,6 +268,7 @@ pub(crate) fn verdict_on(wanted: &str, holder: Holder) -> Verdict {
     verdict(&failure(transport, wanted, vec![holder]), &facts, &ground())
 }
 
+/// An event with the facts of the usual holder.
 pub(crate) fn enriched(event: Event) -> Enriched {
     Enriched {
         event,
@@ -307,6 +308,7 @@ pub(crate) fn release(cookie: u64, at: Ktime) -> Release {
     }
 }
 
+/// A process ends.
 pub(crate) fn exit(task: &Task, at: Ktime) -> Event {
     Event::Exit(Exit {
         time: at,
