@@ -25,7 +25,7 @@ pub fn run(args: &GenerateArgs, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// One page with every command: each command's own page behind the other.
+/// One page: the options of `watch`, which need no command, and the list of commands.
 fn man(out: &mut Vec<u8>) -> io::Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();

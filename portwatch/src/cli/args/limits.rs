@@ -2,7 +2,6 @@
 
 use super::parse;
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -20,7 +19,7 @@ pub struct LimitArgs {
     pub max_conflicts: Option<NonZeroU64>,
 
     /// End with status 1 if there was a conflict
-    #[arg(long, env = "PORTWATCH_FAIL_ON_CONFLICT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "PORTWATCH_FAIL_ON_CONFLICT", value_parser = parse::flag)]
     pub fail_on_conflict: bool,
 
     /// An incident without a new attempt for this long is over

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// What is wrong with a value.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
+    /// `PORTWATCH_JSON=maybe`.
+    #[error("`{0}` is neither true nor false; write for example 1 or 0")]
+    Flag(String),
     /// `--comm ""`.
     #[error("a name is missing")]
     EmptyName,
@@ -44,6 +47,15 @@ pub enum ParseError {
     /// `--ring-size 100`.
     #[error("`{0}` is not a ring's size; give a power of two from 4K to 1G, for example 256K")]
     RingSize(String),
+}
+
+/// The value of a flag's variable; an empty one is no, as a line `NAME=` of an EnvironmentFile says.
+pub(super) fn flag(text: &str) -> Result<bool, ParseError> {
+    match text.to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "y" => Ok(true),
+        "" | "0" | "false" | "no" | "off" | "n" => Ok(false),
+        _ => Err(ParseError::Flag(text.to_owned())),
+    }
 }
 
 /// A process name, as the kernel can hold it.

@@ -1,7 +1,7 @@
 //! How things are told.
 
+use super::parse;
 use crate::sink::redact::{Cmdline, Redact};
-use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use std::path::PathBuf;
@@ -15,8 +15,7 @@ pub struct FormatArgs {
     format: Format,
 
     /// The same as --format json
-    #[arg(long, env = "PORTWATCH_JSON", value_parser = BoolishValueParser::new(),
-          overrides_with = "format")]
+    #[arg(long, env = "PORTWATCH_JSON", value_parser = parse::flag)]
     json: bool,
 }
 
@@ -36,12 +35,13 @@ impl FormatArgs {
         if self.json { Format::Json } else { self.format }
     }
 
-    /// `--format` on the command line is stronger than PORTWATCH_JSON.
+    /// The command line is stronger than a variable, and its later word than its earlier one.
     pub(super) fn settle(&mut self, matches: &ArgMatches) {
-        let said = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-        if said("format") && !said("json") {
-            self.json = false;
-        }
+        let said = |id| {
+            let said = matches.value_source(id) == Some(ValueSource::CommandLine);
+            matches.index_of(id).filter(|_| said)
+        };
+        self.json &= said("json") >= said("format");
     }
 }
 
@@ -72,7 +72,7 @@ pub struct ShowArgs {
     pub redact: Vec<RedactChoice>,
 
     /// List the sockets on the port that do not block it as well
-    #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = parse::flag)]
     pub neighbours: bool,
 }
 

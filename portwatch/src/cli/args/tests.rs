@@ -67,6 +67,7 @@ fn without_a_command_it_watches() {
     assert_eq!(plain.limits.incident_timeout, Duration::from_secs(30));
     assert_eq!(plain.trace.backend, BackendChoice::Auto);
     assert_eq!(watch("--json --format text").format.format(), Format::Text);
+    assert_eq!(watch("--format text --json").format.format(), Format::Json);
 }
 
 #[test]
@@ -190,6 +191,20 @@ fn lengths_of_time() {
     ] {
         assert_eq!(ms(text), length, "{text}");
     }
+}
+
+#[test]
+fn flags_of_variables() {
+    for (text, value) in [
+        ("1", true),
+        ("Yes", true),
+        ("0", false),
+        ("off", false),
+        ("", false),
+    ] {
+        assert_eq!(flag(text).unwrap(), value, "{text}");
+    }
+    assert!(flag("maybe").unwrap_err().to_string().contains("1 or 0"));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! How the kernel is watched, and at what cost.
 
 use super::parse;
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 /// The kernel side.
@@ -18,7 +17,7 @@ pub struct TraceArgs {
     pub backend: BackendChoice,
 
     /// Do not watch the sends by which unbound UDP sockets get a port: cheaper under heavy UDP load
-    #[arg(long, env = "PORTWATCH_NO_UDP_AUTOBIND", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "PORTWATCH_NO_UDP_AUTOBIND", value_parser = parse::flag)]
     pub no_udp_autobind: bool,
 
     /// Bytes of each ring to the kernel, a power of two from 4K to 1G: 256K, 1M
