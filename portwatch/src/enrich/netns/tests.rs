@@ -9,14 +9,23 @@ fn namespaces() -> Namespaces {
 
 /// A process in a network namespace of its own; `None` where that is not allowed.
 fn stranger() -> Option<(Waiting, NetnsId)> {
+    stranger_after("true")
+}
+
+/// The same after a script inside. Whatever is to be written in a namespace, the child writes: it
+/// is there or it does not run, while an error in what is tested here would hit the host.
+fn stranger_after(script: &str) -> Option<(Waiting, NetnsId)> {
     if !testing::root() {
         return None;
     }
-    let Some(child) = Waiting::spawn(Command::new("unshare").args(["--net", "cat"])) else {
+    let script = format!("{{ {script}; }} && exec cat");
+    let mut command = Command::new("unshare");
+    let Some(child) = Waiting::spawn(command.args(["--net", "sh", "-c", &script])) else {
         println!("SKIPPED: no network namespace can be made here");
         return None;
     };
     let netns = inode(&PathBuf::from(format!("/proc/{}/ns/net", child.id()))).unwrap();
+    assert_ne!(Some(netns), inode(Path::new("/proc/self/ns/net")));
     Some((child, netns))
 }
 
@@ -74,20 +83,19 @@ fn our_own_namespace_needs_no_way() {
 /// the standard library, and nothing of it in ours.
 #[test]
 fn values_are_those_of_the_namespace() {
-    let Some((child, netns)) = stranger() else {
-        return;
-    };
-    let mut namespaces = namespaces();
     let list: Vec<String> = (1..=9999)
         .step_by(2)
         .map(|port: u32| port.to_string())
         .collect();
     let list = list.join(",");
-    let write = || {
-        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 20100")?;
-        std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", &list)
+    let script = format!(
+        "cd /proc/sys/net/ipv4; echo 20000 20100 >ip_local_port_range; \
+         echo {list} >ip_local_reserved_ports"
+    );
+    let Some((child, netns)) = stranger_after(&script) else {
+        return;
     };
-    namespaces.enter(netns, write).unwrap().unwrap();
+    let mut namespaces = namespaces();
 
     let facts = namespaces.facts(netns, None);
     assert_eq!(facts.reserved.as_deref(), Some(list.as_str()));
