@@ -4,7 +4,7 @@ use super::text::{endpoint, owner, since, state, transport};
 use crate::correlate::cause::Gap;
 use crate::correlate::conflict_rule::Uncertain;
 use crate::correlate::verdict::Ground;
-use crate::report::{Call, Conflict, Holder};
+use crate::report::{Call, Conflict, Holder, StateName};
 
 /// No holder is proven to block.
 pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
@@ -94,10 +94,22 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
             | Gap::NoneBlocks
             | Gap::Uncertain(_),
         )
-        | None => format!(
-            "{} has a socket at {at} ({state}{peer}){since}; whether it connected from there or \
-             was accepted there is not proven",
-            owner(holder)
-        ),
+        | None => unproven(holder, &peer, &since),
     }
+}
+
+fn unproven(holder: &Holder, peer: &str, since: &str) -> String {
+    if holder.state == StateName::TimeWait && holder.processes.is_empty() {
+        return format!(
+            "TIME_WAIT still holds the port after a connection{peer} that nobody saw: whose it \
+             was, and whether it was made from there or accepted there, is not known"
+        );
+    }
+    format!(
+        "{} has a socket at {} ({}{peer}){since}; whether it connected from there or was accepted \
+         there is not proven",
+        owner(holder),
+        endpoint(&holder.local),
+        state(holder.state),
+    )
 }

@@ -131,15 +131,22 @@ fn bound(holder: &Holder, ground: &Ground) -> String {
 }
 
 fn ephemeral_bind(holder: &Holder, ground: &Ground) -> String {
-    let peer = match &holder.peer {
-        Some(peer) => format!(" and uses it for its connection to {}", endpoint(peer)),
-        None => String::new(),
-    };
-    format!(
-        "the kernel gave that port to {}, which had asked for any (bind to port 0){peer}{}",
-        owner(holder),
-        ago(holder, ground)
-    )
+    let (who, ago) = (owner(holder), ago(holder, ground));
+    match &holder.peer {
+        Some(peer) if holder.state == StateName::TimeWait => format!(
+            "TIME_WAIT still holds the port, which the kernel had given to {who} for a bind to \
+             port 0, after its connection to {}{ago}",
+            endpoint(peer)
+        ),
+        Some(peer) => format!(
+            "the kernel gave that port to {who}, which had asked for any (bind to port 0) and \
+             uses it for its connection to {}{ago}",
+            endpoint(peer)
+        ),
+        None => format!(
+            "the kernel gave that port to {who}, which had asked for any (bind to port 0){ago}"
+        ),
+    }
 }
 
 fn udp(holder: &Holder, ground: &Ground) -> String {

@@ -76,10 +76,9 @@ impl fmt::Display for PortList {
                 f.write_str(",")?;
             }
             let (low, high) = (range.start(), range.end());
-            if low == high {
-                write!(f, "{low}")?
-            } else {
-                write!(f, "{low}-{high}")?
+            write!(f, "{low}")?;
+            if low != high {
+                write!(f, "-{high}")?;
             }
         }
         Ok(())

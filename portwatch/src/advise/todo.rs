@@ -31,7 +31,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(move_port(conflict));
         }
         Cause::ServerTimeWait => {
-            list.push(reuseaddr_of_server(conflict));
+            list.extend(reuseaddr_of_server(conflict, holder));
             list.push(wait(
                 "or wait: TIME_WAIT ends by itself, 60 s after the close",
             ));
@@ -44,7 +44,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
         Cause::AcceptedConnection => {
             list.push(end_connection(conflict, holder));
-            list.push(reuseaddr_of_server(conflict));
+            list.extend(reuseaddr_of_server(conflict, holder));
         }
         Cause::Listener | Cause::UdpSocket => list.extend(stop(conflict, holder)),
         Cause::DualStackListener => {
@@ -153,15 +153,23 @@ fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
 }
 
 /// SO_REUSEADDR helps beside TIME_WAIT and accepted connections if both servers have it.
-fn reuseaddr_of_server(conflict: &Conflict) -> Advice {
-    let text = if conflict.wanted.options.contains(&OptionName::Reuseaddr) {
-        "the server that had the port before ran without SO_REUSEADDR, so that it does not help \
-         now; set it there too before the next restart"
-    } else {
-        "set SO_REUSEADDR before bind(): it lets a restarted server in if the one before it had \
-         set it too"
-    };
-    plain("server-reuseaddr", text)
+fn reuseaddr_of_server(conflict: &Conflict, holder: &Holder) -> Option<Advice> {
+    let had = holder.options.contains(&OptionName::Reuseaddr);
+    let has = conflict.wanted.options.contains(&OptionName::Reuseaddr);
+    (!had && conflict.wanted.transport == TransportName::Tcp).then(|| {
+        let also = if has {
+            ", so that it does not help the new one"
+        } else {
+            ""
+        };
+        plain(
+            "server-reuseaddr",
+            &format!(
+                "the server that had the port ran without SO_REUSEADDR{also}: when every server of \
+                 this port sets it before bind(), a restart gets the port at once"
+            ),
+        )
+    })
 }
 
 /// SO_REUSEADDR lets the caller in at once when every blocker has it and none listens.

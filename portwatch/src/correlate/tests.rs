@@ -116,13 +116,13 @@ fn losses_are_passed_on_summed_and_weighed() {
     correlator.lost(NOW, vec![lost("owners", 1)], &mut out);
     let certainty = verdict(&mut correlator, server_time_wait(NOW)).certainty;
     assert_eq!(certainty, Certainty::Inferred);
-    let totals: Vec<_> = out
-        .iter()
-        .map(|report| match &report.body {
-            Body::Lost(lost) => (lost.since_last.len(), lost.total),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let mut totals = Vec::new();
+    for report in &out {
+        let Body::Lost(lost) = &report.body else {
+            panic!("{report:?}")
+        };
+        totals.push((lost.since_last.len(), lost.total));
+    }
     assert_eq!(totals, [(1, 2), (1, 3)]);
 }
 

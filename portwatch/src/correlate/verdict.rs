@@ -49,7 +49,8 @@ pub struct Blocker {
     pub time_wait: bool,
 }
 
-/// The verdict on `failure`.
+/// The verdict on `failure`. A holder of which it cannot be told whether it blocks is no blocker: it
+/// is listed among the neighbours only, and `truncated` says that a blocker may be missing.
 #[must_use]
 pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdict {
     let judged = judge_all(failure, facts, ground.anchor);

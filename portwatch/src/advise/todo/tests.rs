@@ -1,1 +1,244 @@
-//! .
+//! Advice per cause, and commands that are printed only where they work.
+
+use crate::correlate::testing::{
+    NETNS, PORT, S, facts, failure, ground, held_by, holder, owner, process, socket, tcp,
+};
+use crate::correlate::verdict::{Ground, verdict};
+use crate::decode::event::{Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport};
+use crate::enrich::EventFacts;
+use crate::enrich::facts::{NetnsFacts, NetnsReach};
+use crate::report::Advice;
+
+fn called(state: State, origin: Origin) -> Holder {
+    held_by(
+        tcp("10.10.10.1", state),
+        owner(OwnerSource::Call, Some(origin)),
+    )
+}
+
+fn advice_on(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Vec<Advice> {
+    verdict(failure, facts, ground).conflict.advice
+}
+
+fn advice(holder: Holder) -> Vec<Advice> {
+    let facts = facts(holder.socket.inode);
+    let failure = failure(holder.socket.transport, "0.0.0.0", vec![holder]);
+    advice_on(&failure, &facts, &ground())
+}
+
+fn ids(list: &[Advice]) -> Vec<&str> {
+    list.iter().map(|advice| advice.id.as_str()).collect()
+}
+
+#[test]
+fn every_cause_has_something_to_do() {
+    use Origin::{Accepted, EphemeralBind, EphemeralConnect, ExplicitBind};
+    let said = |state, origin| {
+        let list = advice(called(state, origin));
+        ids(&list).join(" ")
+    };
+    let outbound = "reserve-port end-connection move-port";
+    assert_eq!(said(State::Established, EphemeralConnect), outbound);
+    assert_eq!(
+        said(State::TimeWait, EphemeralConnect),
+        "reserve-port wait move-port"
+    );
+    assert_eq!(said(State::TimeWait, Accepted), "server-reuseaddr wait");
+    assert_eq!(
+        said(State::Established, Accepted),
+        "end-connection server-reuseaddr"
+    );
+    assert_eq!(said(State::Listen, ExplicitBind), "stop-holder");
+    assert_eq!(said(State::Close, ExplicitBind), "stop-holder look-with-ss");
+    assert_eq!(
+        said(State::Close, EphemeralBind),
+        "reserve-port stop-holder move-port"
+    );
+    let dual = held_by(
+        tcp("::", State::Listen),
+        owner(OwnerSource::Call, Some(ExplicitBind)),
+    );
+    assert_eq!(ids(&advice(dual)), ["v6only", "stop-holder"]);
+    let udp = held_by(
+        socket(Transport::Udp, "0.0.0.0"),
+        owner(OwnerSource::Call, Some(ExplicitBind)),
+    );
+    assert_eq!(ids(&advice(udp)), ["stop-holder"]);
+    let free = failure(Transport::Tcp, "0.0.0.0", Vec::new());
+    assert_eq!(ids(&advice_on(&free, &facts(None), &ground())), ["retry"]);
+}
+
+/// The reserve command in a namespace, as printed.
+fn reserve(netns: Option<NetnsFacts>, own: Option<NetnsId>) -> Option<String> {
+    let held = called(State::Established, Origin::EphemeralConnect);
+    let mut facts = facts(Some(71234));
+    facts.netns = netns;
+    let ground = Ground {
+        own_netns: own,
+        ..ground()
+    };
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let list = advice_on(&failure, &facts, &ground);
+    assert_eq!(list[0].id, "reserve-port");
+    list[0].command.clone()
+}
+
+fn netns(reserved: Option<&str>, reach: Option<NetnsReach>) -> Option<NetnsFacts> {
+    Some(NetnsFacts {
+        reserved: reserved.map(str::to_owned),
+        reach,
+    })
+}
+
+const SYSCTL: &str = "sysctl -w net.ipv4.ip_local_reserved_ports";
+
+#[test]
+fn the_command_merges_with_what_is_set() {
+    let here = Some(NETNS);
+    let command = |reserved| reserve(netns(Some(reserved), None), here).unwrap();
+    assert_eq!(command(""), format!("{SYSCTL}=60001"));
+    assert_eq!(
+        command("8080,9148-9150"),
+        format!("{SYSCTL}=8080,9148-9150,60001")
+    );
+    assert_eq!(
+        command("60000,60002-60010\n"),
+        format!("{SYSCTL}=60000-60010")
+    );
+}
+
+#[test]
+fn the_command_acts_in_the_conflicts_namespace() {
+    let path = Some(NetnsReach::Path("/run/netns/blue".to_owned()));
+    let process = Some(NetnsReach::Process(Tgid(4711)));
+    let list = format!("{SYSCTL}=60001");
+    let elsewhere = Some(NetnsId(7));
+    assert_eq!(
+        reserve(netns(Some(""), path.clone()), elsewhere),
+        Some(format!("nsenter --net=/run/netns/blue {list}"))
+    );
+    assert_eq!(
+        reserve(netns(Some(""), process), elsewhere),
+        Some(format!("nsenter --target 4711 --net {list}"))
+    );
+    let odd = Some(NetnsReach::Path("/run/netns/it's".to_owned()));
+    assert_eq!(
+        reserve(netns(Some(""), odd), elsewhere),
+        Some(format!(r"nsenter '--net=/run/netns/it'\''s' {list}"))
+    );
+    assert_eq!(reserve(netns(Some(""), path), Some(NETNS)), Some(list));
+}
+
+#[test]
+fn no_command_where_it_would_have_to_guess() {
+    let here = Some(NETNS);
+    assert_eq!(reserve(None, here), None);
+    assert_eq!(reserve(netns(None, None), here), None);
+    assert_eq!(reserve(netns(Some("garbage"), None), here), None);
+    assert_eq!(reserve(netns(Some("60000-60100"), None), here), None);
+    // Another namespace, or one that is not known, without a way there.
+    assert_eq!(reserve(netns(Some(""), None), Some(NetnsId(7))), None);
+    assert_eq!(reserve(netns(Some(""), None), None), None);
+}
+
+#[test]
+fn a_port_outside_the_range_is_not_to_be_reserved() {
+    let mut failure = failure(
+        Transport::Tcp,
+        "0.0.0.0",
+        vec![called(State::Established, Origin::EphemeralConnect)],
+    );
+    failure.range.low = PORT + 1;
+    failure.range.high = PORT + 9;
+    let list = advice_on(&failure, &facts(Some(71234)), &ground());
+    assert_eq!(ids(&list), ["end-connection"]);
+    failure.range.low = PORT;
+    failure.range.reserved = Some(true);
+    let list = advice_on(&failure, &facts(Some(71234)), &ground());
+    assert_eq!(ids(&list), ["reserve-port", "end-connection", "move-port"]);
+    assert_eq!(list[0].command, None);
+    assert!(list[0].text.contains("is reserved by now"));
+}
+
+#[test]
+fn reuseaddr_is_advised_only_where_it_would_help() {
+    let mut held = called(State::Established, Origin::EphemeralConnect);
+    assert!(advice(held.clone())[1].text.contains("does not help"));
+    held.socket.reuse = true;
+    let list = advice(held.clone());
+    assert_eq!(ids(&list).last(), Some(&"set-reuseaddr"));
+    assert!(!list[1].text.contains("does not help"));
+    let mut without = called(State::Established, Origin::EphemeralConnect);
+    without.socket.cookie = Some(900);
+    let both = failure(Transport::Tcp, "0.0.0.0", vec![held, without]);
+    let list = advice_on(&both, &facts(Some(71234)), &ground());
+    assert!(!ids(&list).contains(&"set-reuseaddr"));
+}
+
+#[test]
+fn only_a_system_service_outside_containers_is_to_be_stopped() {
+    let listener = || called(State::Listen, Origin::ExplicitBind);
+    let command = |change: fn(&mut EventFacts)| {
+        let mut facts = facts(Some(71234));
+        facts.processes.push(process(812, 1_900 * S, "python3"));
+        change(&mut facts);
+        let failure = failure(Transport::Tcp, "0.0.0.0", vec![listener()]);
+        advice_on(&failure, &facts, &ground())[0].command.clone()
+    };
+    assert_eq!(
+        command(|_| {}).as_deref(),
+        Some("systemctl stop ceph-osd.service")
+    );
+    assert_eq!(
+        command(|facts| facts.processes[0].container = Some(Some("c1".to_owned()))),
+        None
+    );
+    assert_eq!(command(|facts| facts.processes[0].container = None), None);
+    assert_eq!(
+        command(|facts| facts.processes[0].cgroup = Some("/user.slice/x".to_owned())),
+        None
+    );
+    assert_eq!(
+        command(|facts| facts.processes[0].systemd_unit = Some(None)),
+        None
+    );
+    // It is the service that wants the port.
+    assert_eq!(
+        command(|facts| {
+            facts.processes[1].systemd_unit = Some(Some("ceph-osd.service".to_owned()));
+        }),
+        None
+    );
+    assert_eq!(
+        command(|facts| facts.processes[1].systemd_unit = None),
+        None
+    );
+}
+
+#[test]
+fn systemds_own_sockets_belong_to_a_unit() {
+    let mut held = called(State::Listen, Origin::ExplicitBind);
+    let mut facts = facts(Some(71234));
+    facts.processes.clear();
+    if let Some((_, user)) = facts
+        .socket_users
+        .as_mut()
+        .and_then(|users| users.first_mut())
+    {
+        user.tgid = Tgid(1);
+    }
+    held.owner = None;
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let list = advice_on(&failure, &facts, &ground());
+    assert_eq!(ids(&list), ["socket-unit"]);
+    assert_eq!(
+        list[0].command.as_deref(),
+        Some("systemctl list-sockets --all")
+    );
+}
+
+#[test]
+fn an_unproven_holder_still_has_advice_for_its_port() {
+    let list = advice(holder(tcp("10.10.10.1", State::Established)));
+    assert_eq!(ids(&list), ["reserve-port", "move-port"]);
+}

@@ -1,0 +1,172 @@
+//! Ends without the wanted port, what may be forgotten, and the bound.
+
+use super::*;
+
+/// Jupyter: 8888 and 8889 are taken, 8890 is not.
+#[test]
+fn moving_on_settles_after_three_seconds() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.fails_with(10, |failure| failure.wanted.port = Some(PORT + 1));
+    run.assigned(20, "0.0.0.0", PORT + 2);
+    run.assigned(30, "0.0.0.0", PORT + 9);
+    assert_eq!(run.correlator.next_deadline(), Some(at(3_020)));
+    run.correlator.tick(at(3_019), &mut run.out);
+    assert!(run.resolved().is_empty());
+    run.correlator.tick(at(3_020), &mut run.out);
+    let ends: Vec<_> = run
+        .resolved()
+        .iter()
+        .map(|r| (r.how, r.port, r.after_ms))
+        .collect();
+    let settled = |after| (How::OtherPort, Some(PORT + 2), after);
+    assert_eq!(ends, [settled(20), settled(10)]);
+    assert_eq!(run.correlator.next_deadline(), None);
+}
+
+#[test]
+fn an_outbound_connection_is_no_other_port() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.assigned_with(20, "10.10.10.1", 40_000, |assign| {
+        assign.call = Call::Connect;
+        assign.origin = Some(Origin::EphemeralConnect);
+        connect(&mut assign.socket, "10.10.10.2", 443);
+    });
+    assert_eq!(run.correlator.next_deadline(), Some(at(30_000)));
+}
+
+#[test]
+fn a_process_that_ends_has_not_settled() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.assigned(20, "0.0.0.0", 9090);
+    let binder = run.binder.clone();
+    run.event(exit(&binder, at(900)));
+    assert_eq!(run.only_resolved().how, How::Exited);
+    assert_eq!(run.only_resolved().port, None);
+}
+
+#[test]
+fn giving_up_takes_thirty_seconds_without_a_try() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.fails(20_000);
+    run.correlator.tick(at(49_999), &mut run.out);
+    assert!(run.resolved().is_empty());
+    assert_eq!(run.correlator.next_deadline(), Some(at(50_000)));
+    run.correlator.tick(at(50_400), &mut run.out);
+    let end = run.only_resolved();
+    assert_eq!(
+        (end.how, end.attempts, end.after_ms),
+        (How::GaveUp, 2, 50_000)
+    );
+    assert_eq!(run.out.last().map(|report| report.at), Some(at(50_000)));
+}
+
+/// A late tick changes nothing: the record's own time closes what is over.
+#[test]
+fn a_try_after_the_timeout_is_a_new_incident_without_any_tick() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.fails(40_000);
+    let ids: Vec<_> = run.conflicts().iter().map(|c| c.incident.clone()).collect();
+    assert_eq!(ids, [1, 2].map(|n| format!("60001-tcp-4026531840-{n}")));
+    assert_eq!(run.only_resolved().how, How::GaveUp);
+}
+
+#[test]
+fn the_end_of_the_run_tells_only_what_is_known() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.binder = task(813, "jupyter");
+    run.fails(10);
+    run.assigned(20, "0.0.0.0", 8890);
+    run.correlator.finish(at(500), &mut run.out);
+    let end = run.only_resolved();
+    assert_eq!((end.how, end.port), (How::OtherPort, Some(8890)));
+    assert_eq!(end.requester.comm, "jupyter");
+    assert_eq!(end.after_ms, 10);
+}
+
+/// listen() failed: binding again is not what was wanted.
+#[test]
+fn a_failed_listen_waits_for_a_listen() {
+    let mut run = Run::new();
+    run.fails_with(0, |failure| {
+        failure.call = Call::Listen;
+        failure.socket.port = PORT;
+    });
+    run.assigned(100, "0.0.0.0", PORT);
+    assert!(run.resolved().is_empty());
+    run.assigned_with(200, "0.0.0.0", PORT, |assign| assign.call = Call::Listen);
+    assert_eq!(run.only_resolved().how, How::GotPort);
+}
+
+#[test]
+fn an_exhausted_range_resolves_with_any_port() {
+    let mut run = Run::new();
+    run.fails_with(0, |failure| {
+        failure.call = Call::Connect;
+        failure.wanted = Wanted {
+            addr: None,
+            port: None,
+        };
+        failure.holders.clear();
+    });
+    assert_eq!(run.conflicts()[0].incident, "any-tcp-4026531840-1");
+    run.assigned(100, "0.0.0.0", 8080);
+    assert!(run.resolved().is_empty());
+    run.assigned_with(200, "10.10.10.1", 40_001, |assign| {
+        assign.call = Call::Connect;
+        assign.origin = Some(Origin::EphemeralConnect);
+    });
+    assert_eq!(run.only_resolved().how, How::GotPort);
+}
+
+#[test]
+fn the_kernel_may_forget_what_nobody_waits_for() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.fails_with(10, |failure| failure.wanted.port = Some(PORT + 1));
+    assert!(run.correlator.take_unwatch().is_empty());
+    // Another holder has the port at the second try.
+    run.fails_with(500, |failure| {
+        if let Some(holder) = failure.holders.first_mut() {
+            holder.socket.cookie = Some(500);
+        }
+    });
+    assert!(
+        run.correlator.take_unwatch().is_empty(),
+        "487 still blocks the other port"
+    );
+    run.assigned(600, "0.0.0.0", PORT);
+    assert_eq!(run.correlator.take_unwatch(), [Unwatch::Socket(500)]);
+    run.assigned(700, "0.0.0.0", PORT + 1);
+    let all = [Unwatch::Process(Tgid(812)), Unwatch::Socket(487)];
+    assert_eq!(run.correlator.take_unwatch(), all);
+    assert!(run.correlator.take_unwatch().is_empty());
+}
+
+#[test]
+fn memory_is_bounded_and_the_loss_is_told() {
+    let mut run = Run::new();
+    for n in 0..=u32::try_from(MAX_OPEN).unwrap() {
+        run.binder = task(10_000 + n, "flood");
+        run.fails(u64::from(n));
+    }
+    assert_eq!(run.correlator.incidents.open.len(), MAX_OPEN);
+    let mut lost = Vec::new();
+    for report in &run.out {
+        if let Body::Lost(said) = &report.body {
+            lost.push((said.since_last[0].place.clone(), said.total));
+        }
+    }
+    assert_eq!(lost, [("incidents".to_owned(), 1)]);
+    assert!(run.resolved().is_empty());
+    assert!(
+        run.correlator
+            .take_unwatch()
+            .contains(&Unwatch::Process(Tgid(10_000)))
+    );
+}
