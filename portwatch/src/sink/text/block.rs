@@ -39,7 +39,7 @@ impl<'a> Block<'a> {
 
     /// A line that is never wrapped: it is there to be copied.
     pub(super) fn verbatim(&mut self, style: Style, text: &str) {
-        let indent = INDENT + LABEL;
+        let indent = INDENT + LABEL + INDENT;
         self.line(&" ".repeat(indent), style, text);
     }
 

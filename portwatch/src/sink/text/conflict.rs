@@ -57,7 +57,7 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
         block.field("sure?", Style::new(), why);
     }
     for (n, advice) in conflict.advice.iter().enumerate() {
-        let label = if n == 0 { "do" } else { "or" };
+        let label = if n == 0 { "do" } else { "" };
         block.field(label, Style::new(), &escape(&advice.text));
         if let Some(command) = &advice.command {
             block.verbatim(palette.command, &escape(command));
