@@ -4,7 +4,7 @@
 //! descriptor of /proc/PID, which the kernel ties to the process and not to the number (it gives
 //! ESRCH once the process is gone), and the start time is compared before and after.
 //!
-//! None of these reads waits for the process, with two exceptions that go through [`Patience`]:
+//! None of these reads waits for the process, with two exceptions that go through `patience`:
 //! cmdline takes the process's mmap_lock (fs/proc/base.c:get_mm_cmdline, mm/memory.c:
 //! access_remote_vm), which a process stuck in the kernel may hold for ever, and cgroup took the
 //! global cgroup_mutex before 6.14 (kernel/cgroup/cgroup.c:proc_cgroup_show).
