@@ -90,21 +90,22 @@ fn failures_while_it_starts_blame_nobody_else() -> Result<()> {
     let made = make::established(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     let ready = AtomicBool::new(false);
-    let tracer = thread::scope(|scope| {
-        let tracer = scope.spawn(|| {
-            let tracer = Tracer::start(&stage.netns, &[]);
-            ready.store(true, Ordering::Relaxed);
-            tracer
+    let mut tracer = thread::scope(|scope| {
+        let failing = scope.spawn(|| -> Result<()> {
+            while !ready.load(Ordering::Relaxed) {
+                refused(&mut binder, "tcp4")?;
+                binder.tell("close b")?;
+            }
+            Ok(())
         });
-        while !ready.load(Ordering::Relaxed) {
-            refused(&mut binder, "tcp4")?;
-            binder.tell("close b")?;
-        }
-        tracer
+        // Not in the other thread: the tracer dies with the thread that starts it.
+        let tracer = Tracer::start(&stage.netns, &[]);
+        ready.store(true, Ordering::Relaxed);
+        failing
             .join()
-            .map_err(|_| anyhow!("the tracer's thread panicked"))?
-    });
-    let mut tracer = tracer?;
+            .map_err(|_| anyhow!("the binder's thread panicked"))??;
+        tracer
+    })?;
     refused(&mut binder, "tcp4")?;
     tracer.wait_conflict(PORT)?;
     let trace = tracer.finish()?;

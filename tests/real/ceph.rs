@@ -5,6 +5,7 @@
 //! The first has an OSD and Flask, the second the monitor and another OSD; both OSDs keep their
 //! data in memory. When the second OSD comes up, the first one connects to it.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -166,42 +167,35 @@ fn a_ceph_osd_has_the_port_that_flask_wants() -> Result<()> {
     };
     let cluster = Cluster::lay(&scene)?;
     let _monitor = cluster.start_monitor()?;
-    let early = Tracer::start(scene.netns(), &[])?;
+    // An OSD looks for its own ports by failing to bind those that it has already.
+    let early = Tracer::start(scene.netns(), &["--port", "60001"])?;
     let mut here = cluster.start_osd(scene.netns(), "0")?;
     cluster.wait_up(&mut here)?;
     // All that connects on this host from now on is the OSD to the other one.
     let pinned = scene.netns().pin(PORT)?;
     let _there = cluster.start_osd(&cluster.there, "1")?;
-    let rows = wait_rows(scene.netns(), Transport::Tcp, "established")?;
+    let rows = wait::until("a connection to the other OSD", PATIENCE, || {
+        let rows = wait_rows(scene.netns(), Transport::Tcp, "established")?;
+        Ok(rows.iter().any(|row| is_osd(row.peer)).then_some(rows))
+    })?;
     drop(pinned);
     let holding = Holding::found(&rows)?;
     ensure!(
         (holding.pid, holding.comm.as_str()) == (here.pid(), "ceph-osd"),
         "not the OSD's"
     );
+    // Its connections share the port: they differ by the peer's. More came meanwhile.
+    let rows = wait_rows(scene.netns(), Transport::Tcp, "established")?;
     let holding = Holding {
-        // Its two heartbeat connections share the port: they differ by the peer's port.
-        peers: other_osd(&scene)?,
+        peers: rows.iter().map(|row| row.peer).collect(),
         ..holding
     };
     verdict(early, flask(&scene)?, &holding).context("the tracer came first")?;
-    let late = Tracer::start(scene.netns(), &[])?;
+    let late = Tracer::start(scene.netns(), &["--port", "60001"])?;
     verdict(late, flask(&scene)?, &holding.late()).context("the OSD came first")
 }
 
-/// Every remote end of the port, all of them ports of the other OSD.
-fn other_osd(scene: &Scene) -> Result<Vec<std::net::SocketAddr>> {
-    let rows = scene.netns().sockets()?.into_iter();
-    let peers: Vec<_> = rows
-        .filter(|row| row.local.port() == PORT)
-        .map(|row| row.peer)
-        .collect();
-    let osd = |peer: &std::net::SocketAddr| {
-        peer.ip().to_string() == THERE && (6800..=7300).contains(&peer.port())
-    };
-    ensure!(
-        !peers.is_empty() && peers.iter().all(osd),
-        "not the other OSD: {peers:?}"
-    );
-    Ok(peers)
+/// A port that an OSD listens on, at the other host.
+fn is_osd(peer: SocketAddr) -> bool {
+    peer.ip().to_string() == THERE && (6800..=7300).contains(&peer.port())
 }
