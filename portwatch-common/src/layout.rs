@@ -2,7 +2,7 @@
 
 use crate::{
     AssignRecord, Config, ExitRecord, FailureRecord, HolderRecord, Owner, PortKey, RecordHeader,
-    ReleaseRecord, SnapshotRecord, Sock, Task,
+    ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
 };
 
 macro_rules! size {
@@ -24,4 +24,5 @@ size! {
     ReleaseRecord = 248,
     ExitRecord = 72,
     SnapshotRecord = 176,
+    TableScan = 48,
 }

@@ -30,7 +30,7 @@ pub use holder::HolderRecord;
 pub use offsets::Offsets;
 pub use owner::{Origin, Owner, OwnerSource, PortKey};
 pub use release::ReleaseRecord;
-pub use snapshot::SnapshotRecord;
+pub use snapshot::{SnapshotRecord, TableScan};
 pub use sock::Sock;
 pub use stats::Counter;
 pub use task::Task;

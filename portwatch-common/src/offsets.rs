@@ -78,6 +78,8 @@ offsets! {
     task_signal = Member("task_struct", "signal");
     task_cred = Member("task_struct", "cred");
     task_cgroups = Member("task_struct", "cgroups");
+    task_nsproxy = Member("task_struct", "nsproxy");
+    nsproxy_net = Member("nsproxy", "net_ns");
     signal_live = Member("signal_struct", "live");
     cred_euid = Member("cred", "euid");
     css_set_dfl_cgrp = Member("css_set", "dfl_cgrp");

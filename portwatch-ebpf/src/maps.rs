@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use portwatch_common::{Config, Counter, Owner, PortKey, SnapshotRecord};
+use portwatch_common::{Config, Counter, Owner, PortKey, SnapshotRecord, TableScan};
 
 use crate::walk::Walk;
 
@@ -50,3 +50,7 @@ pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counte
 /// The record that the snapshot iterator writes next.
 #[map]
 pub(crate) static SNAPSHOT: PerCpuArray<SnapshotRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// How far the scan of a bind table has come.
+#[map]
+pub(crate) static TABLE_SCAN: Array<TableScan> = Array::with_max_entries(1, 0);

@@ -21,6 +21,13 @@ pub(crate) fn tgid(task: u64) -> u32 {
     read(task, off!(task_tgid))
 }
 
+/// Network namespace.
+#[inline(always)]
+pub(crate) fn net(task: u64) -> u64 {
+    let proxy: u64 = read(task, off!(task_nsproxy));
+    read(proxy, off!(nsproxy_net))
+}
+
 /// This is the last thread of its group (kernel/exit.c:do_exit decrements `signal->live` before
 /// the tracepoint).
 #[inline(always)]

@@ -9,7 +9,7 @@
 //! | UDP send | `sendmsg4/6`, `sys_exit_sendto/sendmsg/sendmmsg` | autobind; its failure |
 //! | close | `cgroup/sock_release` | release |
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
-//! | older sockets | `iter/task_file` | snapshot |
+//! | older sockets | `iter/task_file`, scan of the bind tables | snapshot |
 //!
 //! A cgroup or sock_ops program can deny: every path here returns [`ALLOW`].
 
@@ -18,6 +18,7 @@ mod exit;
 mod snapshot;
 mod sockops;
 mod syscalls;
+mod tables;
 
 /// What every cgroup and sock_ops program returns.
 const ALLOW: i32 = 1;

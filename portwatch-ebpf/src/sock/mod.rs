@@ -20,7 +20,8 @@ mod tables;
 pub(crate) use range::{range, reserved_flags};
 pub(crate) use tables::{
     bucket_fastreuse, bucket_fastreuseport, bucket_l3mdev, bucket_list, bucket_net, bucket_of,
-    bucket_port, bucket2_owners, next, owner_of, tcp_chain, udp_chain, udp_socket_of,
+    bucket_port, bucket2_owners, next, owner_of, tcp_buckets, tcp_chain, tcp_chain_at, udp_chain,
+    udp_slot, udp_slots, udp_socket_of, udp_table,
 };
 
 use crate::config::off;
@@ -144,6 +145,19 @@ pub(crate) fn from_fd(task: u64, fd: u32) -> u64 {
         return 0;
     }
     read(socket, off!(socket_sk))
+}
+
+/// A file has the socket, open in some process or in flight between two; false for TIME_WAIT,
+/// orphans, sockets of the kernel and connections that nobody accepted yet.
+#[inline(always)]
+pub(crate) fn has_file(sk: u64) -> bool {
+    let state = state(sk);
+    if state == Sock::STATE_TIME_WAIT || state == Sock::STATE_NEW_SYN_RECV {
+        return false;
+    }
+    let socket: u64 = read(sk, off!(sk_socket));
+    let file: u64 = read(socket, off!(socket_file));
+    socket != 0 && file != 0
 }
 
 /// Writes every field of `to`.

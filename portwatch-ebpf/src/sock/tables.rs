@@ -15,11 +15,21 @@ field!(bucket_fastreuseport: i8 = tb_fastreuseport);
 /// (include/net/inet_hashtables.h:inet_bhashfn, unchanged 5.10 to 6.18).
 #[inline(always)]
 pub(crate) fn tcp_chain(net: u64, port: u16) -> u64 {
-    let hashinfo = tcp_hashinfo(net);
-    let size: u32 = read(hashinfo, off!(hashinfo_bhash_size));
     let mix: u32 = read(net, off!(net_hash_mix));
-    let index = u32::from(port).wrapping_add(mix) & size.wrapping_sub(1);
-    let table: u64 = read(hashinfo, off!(hashinfo_bhash));
+    let index = u32::from(port).wrapping_add(mix) & tcp_buckets(net).wrapping_sub(1);
+    tcp_chain_at(net, index)
+}
+
+/// Buckets of TCP's bind table, which all namespaces share.
+#[inline(always)]
+pub(crate) fn tcp_buckets(net: u64) -> u32 {
+    read(tcp_hashinfo(net), off!(hashinfo_bhash_size))
+}
+
+/// First node of a chain of TCP's bind table.
+#[inline(always)]
+pub(crate) fn tcp_chain_at(net: u64, index: u32) -> u64 {
+    let table: u64 = read(tcp_hashinfo(net), off!(hashinfo_bhash));
     let bucket = table.wrapping_add(u64::from(index) * u64::from(off!(bhash_bucket_size)));
     read(bucket, off!(bhash_bucket_chain))
 }
@@ -46,12 +56,33 @@ pub(crate) fn udp_chain(sk: u64, net: u64, port: u16) -> u64 {
         let prot: u64 = read(sk, off!(skc_prot));
         table = read(prot, off!(proto_udp_table));
     }
-    if table == 0 && off!(net_udp_table) != ABSENT {
-        table = read(net, off!(net_udp_table));
+    if table == 0 {
+        table = udp_table(net);
     }
     let mask: u32 = read(table, off!(udp_table_mask));
     let mix: u32 = read(net, off!(net_hash_mix));
-    let index = u32::from(port).wrapping_add(mix) & mask;
+    udp_slot(table, u32::from(port).wrapping_add(mix) & mask)
+}
+
+/// UDP's table of a namespace; 0 on kernels (6.1 and older) where only its protocol knows it.
+#[inline(always)]
+pub(crate) fn udp_table(net: u64) -> u64 {
+    if off!(net_udp_table) == ABSENT {
+        return 0;
+    }
+    read(net, off!(net_udp_table))
+}
+
+/// Slots of a UDP table.
+#[inline(always)]
+pub(crate) fn udp_slots(table: u64) -> u32 {
+    let mask: u32 = read(table, off!(udp_table_mask));
+    mask.wrapping_add(1)
+}
+
+/// First node of a slot of a UDP table.
+#[inline(always)]
+pub(crate) fn udp_slot(table: u64, index: u32) -> u64 {
     let slots: u64 = read(table, off!(udp_table_hash));
     let slot = slots.wrapping_add(u64::from(index) * u64::from(off!(udp_hslot_size)));
     read(slot, off!(udp_hslot_head))

@@ -30,8 +30,8 @@ pub struct Found {
     pub socket: Socket,
     /// Its namespace.
     pub netns: NetnsId,
-    /// The descriptor's number.
-    pub fd: u32,
+    /// The descriptor's number; `None` = no descriptor leads to the socket.
+    pub fd: Option<u32>,
 }
 
 /// Turns records into events; keeps failures whose holders are still to come.
@@ -88,6 +88,12 @@ impl Decoder {
     }
 }
 
+/// Kind of a record; `None` if it is too short to have one.
+#[must_use]
+pub fn kind(raw: &RawRecord) -> Option<u16> {
+    cursor::header(raw).ok().map(|header| header.kind)
+}
+
 /// A record of the start-up scan.
 ///
 /// # Errors
@@ -107,6 +113,9 @@ pub fn found(raw: &RawRecord) -> Result<Found, DecodeError> {
         task: fields::task(&task),
         socket: fields::socket(&sock)?,
         netns: NetnsId(netns),
-        fd,
+        fd: (fd != SnapshotRecord::NO_FD).then_some(fd),
     })
 }
+
+#[cfg(test)]
+mod tests;

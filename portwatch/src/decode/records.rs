@@ -10,6 +10,9 @@ use crate::source::RawRecord;
 use portwatch_common as wire;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// AF_INET in a caller's sockaddr.
+const AF_INET: u16 = 2;
+
 /// A failure whose holders have not arrived, and how many will.
 pub(super) struct FailureHead {
     pub(super) failure: Failure,
@@ -42,7 +45,7 @@ pub(super) fn failure(raw: &RawRecord, kind: u16) -> Result<FailureHead, DecodeE
     let has = |flag| flags & flag != 0;
     let call = fields::call(call)?;
     let socket = fields::socket(&sock)?;
-    let wanted = wanted(call, &socket, &addr, has(wire::FailureRecord::FLAG_NO_ADDR))?;
+    let wanted = wanted(call, &socket, &addr, has(wire::FailureRecord::FLAG_NO_ADDR));
     let failure = Failure {
         time: Ktime(header.time),
         call,
@@ -78,23 +81,18 @@ pub(super) fn failure(raw: &RawRecord, kind: u16) -> Result<FailureHead, DecodeE
 
 /// What the call wanted: for bind() the caller's sockaddr, since a failed bind() has cleared the
 /// socket; for everything else the socket, which keeps what it has.
-fn wanted(
-    call: Call,
-    socket: &Socket,
-    addr: &wire::SockAddr,
-    unreadable: bool,
-) -> Result<Wanted, DecodeError> {
+fn wanted(call: Call, socket: &Socket, addr: &wire::SockAddr, unreadable: bool) -> Wanted {
     if call != Call::Bind {
-        return Ok(Wanted {
+        return Wanted {
             addr: (call == Call::Listen || socket.port != 0).then(|| socket.local_addr()),
             port: (socket.port != 0).then_some(socket.port),
-        });
+        };
     }
     if unreadable {
-        return Ok(Wanted {
+        return Wanted {
             addr: None,
             port: None,
-        });
+        };
     }
     let v4 = IpAddr::V4(Ipv4Addr::new(
         addr.addr[0],
@@ -105,15 +103,14 @@ fn wanted(
     // An AF_INET socket takes AF_UNSPEC as AF_INET (net/ipv4/af_inet.c:__inet_bind).
     let ip = match socket.family {
         Family::Ipv4 => v4,
-        Family::Ipv6 => match fields::family(addr.family)? {
-            Family::Ipv6 => unmap(Ipv6Addr::from(addr.addr)),
-            Family::Ipv4 => v4,
-        },
+        // The kernel took the call, so a family that means nothing was written over it since.
+        Family::Ipv6 if addr.family == AF_INET => v4,
+        Family::Ipv6 => unmap(Ipv6Addr::from(addr.addr)),
     };
-    Ok(Wanted {
+    Wanted {
         addr: Some(ip),
         port: (addr.port != 0).then_some(addr.port),
-    })
+    }
 }
 
 pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), DecodeError> {

@@ -5,6 +5,7 @@
 //! nothing of that goes through user space, so nothing can come between.
 
 pub mod finder;
+pub mod tables;
 
 use crate::decode::{self, Found};
 use crate::source::RawRecord;

@@ -7,6 +7,7 @@ mod run;
 
 pub use run::{Limits, run};
 
+use crate::decode::Found;
 use crate::decode::event::{Ktime, NetnsId};
 use crate::enrich::clock::{self, ClockError};
 use crate::enrich::live::{LiveFacts, ProcScan, SocketFinder};
@@ -16,7 +17,8 @@ use crate::probe::load::{self, Attached, LoadError, LoadOptions};
 use crate::probe::privilege::{self, PrivilegeError};
 use crate::probe::{cgroup, hooks};
 use crate::report::{BackendName, ClockAnchor, NetnsRange, RefusedHook, Start};
-use crate::snapshot::{Scanner, finder::IteratorFinder};
+use crate::snapshot::{self, Scanner, finder::IteratorFinder, tables::Tables};
+use crate::source::RawRecord;
 use crate::source::live::{Live, SourceError};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -74,6 +76,10 @@ pub struct Tracer {
     pub anchor: ClockAnchor,
     /// Our own network namespace.
     pub own_netns: Option<NetnsId>,
+    /// Sockets older than the hooks that no descriptor leads to.
+    pub older: Vec<Found>,
+    /// Traffic of the time of the scan.
+    early: Vec<RawRecord>,
     /// Losses up to here are told.
     told: Totals,
 }
@@ -100,7 +106,7 @@ impl Tracer {
         #[cfg(feature = "probe-log")]
         crate::probe::diagnostics::listen(&mut loaded.ebpf);
         let mut control = Control::take(&mut loaded.ebpf)?;
-        let live = Live::take(&mut loaded.ebpf)?;
+        let mut live = Live::take(&mut loaded.ebpf)?;
         control.want(options.traffic, options.refused)?;
 
         let directory = cgroup::open(&environment.cgroup2);
@@ -110,6 +116,7 @@ impl Tracer {
         let mut attached = load::attach(&mut loaded, directory.as_ref().ok(), &options.load)?;
         let started = clock::now()?;
 
+        let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
         let (finder, found) = scan(loaded, &mut attached, &mut warnings);
         control.snapshot_done()?;
         let scanned = clock::now()?;
@@ -138,7 +145,7 @@ impl Tracer {
             clock: anchor,
             filters: BTreeMap::new(),
             sizes: options.load.sizes(),
-            snapshot_sockets: found.sockets,
+            snapshot_sockets: found.sockets + tables.found.len() as u64,
         };
         let own_netns = environment.netns;
         let tracer = Self {
@@ -149,6 +156,8 @@ impl Tracer {
             scanned,
             anchor,
             own_netns,
+            older: tables.found,
+            early: tables.traffic,
             told: Totals::default(),
         };
         Ok((tracer, facts, start))
@@ -160,6 +169,40 @@ impl Tracer {
 struct Scanned {
     sockets: u64,
     netns: Vec<NetnsId>,
+}
+
+/// The scan for what has no descriptor; where it is refused, the age of such sockets is not known.
+fn scan_tables(
+    loaded: &mut load::Loaded,
+    live: &mut Live,
+    attached: &mut Attached,
+    warnings: &mut Vec<String>,
+) -> Tables {
+    match snapshot::tables::scan(&mut loaded.ebpf, live) {
+        Ok(tables) => {
+            attached.hooks.push(crate::report::Hook {
+                kind: "raw_tp".to_owned(),
+                target: "test_run of the bind tables' scan".to_owned(),
+            });
+            if tables.lost > 0 {
+                warnings.push(format!(
+                    "{} older sockets without a descriptor found no room in the ring; a larger \
+                     --ring-size keeps them",
+                    tables.lost
+                ));
+            }
+            tables
+        }
+        Err(error) => {
+            attached.refused.push(RefusedHook {
+                kind: "raw_tp".to_owned(),
+                target: "test_run of the bind tables' scan".to_owned(),
+                reason: error.to_string(),
+                lost: "how old TIME_WAIT and orphaned sockets are at least".to_owned(),
+            });
+            Tables::default()
+        }
+    }
 }
 
 /// The start-up scan; where it is refused, older sockets have no owner, and that is said.
@@ -211,7 +254,11 @@ fn scan(
 fn ranges(facts: &mut LiveFacts, found: &Scanned) -> Vec<NetnsRange> {
     let namespaces = facts.namespaces();
     let mut known: Vec<NetnsId> = namespaces.own().into_iter().collect();
-    for netns in namespaces.all().into_iter().chain(found.netns.iter().copied()) {
+    for netns in namespaces
+        .all()
+        .into_iter()
+        .chain(found.netns.iter().copied())
+    {
         if !known.contains(&netns) {
             known.push(netns);
         }

@@ -128,7 +128,8 @@ async fn trace(
     });
     let gone = hangup.wait();
     tokio::pin!(gone);
-    let mut records: Vec<RawRecord> = Vec::new();
+    let mut records = std::mem::take(&mut tracer.early);
+    take(pipeline, &mut records)?;
     loop {
         let deadline = pipeline.correlator.next_deadline();
         tokio::select! {
@@ -187,11 +188,7 @@ fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), Sin
 }
 
 /// What the kernel side dropped since the last time.
-fn tell_losses(
-    tracer: &mut Tracer,
-    pipeline: &mut Pipeline,
-    now: Ktime,
-) -> Result<(), SinkError> {
+fn tell_losses(tracer: &mut Tracer, pipeline: &mut Pipeline, now: Ktime) -> Result<(), SinkError> {
     let totals = match tracer.control.totals() {
         Ok(totals) => totals,
         Err(error) => {
