@@ -2,8 +2,8 @@
 
 use super::args::{CommonArgs, DemoArgs, Format};
 use super::exit::Status;
-use super::watch::{assemble, open};
 use super::runtime;
+use super::watch::{assemble, open};
 use crate::correlate::Options;
 use crate::demo::{Looked, Made, PORT, Watching, differences, roles, roles::Role};
 use crate::report::Start;

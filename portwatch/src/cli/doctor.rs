@@ -74,7 +74,11 @@ fn checks(environment: &Environment) -> Vec<Check> {
             privileges.is_ok(),
             privileges.map_or_else(|error| error.to_string(), |()| "sufficient".to_owned()),
         ),
-        check("BTF", environment.btf.is_good(), environment.btf.to_string()),
+        check(
+            "BTF",
+            environment.btf.is_good(),
+            environment.btf.to_string(),
+        ),
         check(
             "tracefs",
             environment.tracefs.is_good(),

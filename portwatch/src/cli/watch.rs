@@ -68,8 +68,8 @@ fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
         load: LoadOptions {
             no_udp_autobind: args.trace.no_udp_autobind,
             traffic_ring: args.trace.ring_size.unwrap_or(defaults.traffic_ring),
+            failures_ring: args.trace.ring_size.unwrap_or(defaults.failures_ring),
             owners: args.trace.owners.unwrap_or(defaults.owners),
-            ..defaults
         },
         traffic: wants(EventName::Assign) || wants(EventName::Release),
         refused: wants(EventName::Refused),
@@ -102,7 +102,9 @@ pub(super) fn open(
             repeat_losses: !terminal,
         })),
     };
-    let (printer, hangup) = output.sink(compose, format == Format::Text)?;
+    // A line of the log between two attempts would be overwritten.
+    let rewrite = format == Format::Text && common.verbose == 0;
+    let (printer, hangup) = output.sink(compose, rewrite)?;
     Ok((Box::new(printer), hangup))
 }
 

@@ -56,8 +56,8 @@ impl Join {
     }
 
     /// Every failure that still waits, oldest first, its missing holders counted as lost.
-    pub(super) fn give_up(&mut self) -> Vec<Box<Failure>> {
-        let mut failures: Vec<Box<Failure>> = self
+    pub(super) fn give_up(&mut self) -> Vec<Failure> {
+        let mut failures: Vec<Failure> = self
             .waiting
             .drain()
             .map(
@@ -69,7 +69,7 @@ impl Join {
                     },
                 )| {
                     failure.walk.lost = failure.walk.lost.saturating_add(missing);
-                    Box::new(failure)
+                    failure
                 },
             )
             .collect();

@@ -83,7 +83,7 @@ impl Decoder {
         self.join
             .give_up()
             .into_iter()
-            .map(Event::Failure)
+            .map(|failure| Event::Failure(Box::new(failure)))
             .collect()
     }
 }

@@ -27,9 +27,8 @@ pub(super) fn address(label: &str, address: Ipv4Addr) -> io::Result<()> {
         .map_err(|_| io::Error::other("address family does not fit"))?;
     end.sin_addr.s_addr = u32::from_ne_bytes(address.octets());
     // SAFETY: a `sockaddr_in` fills a `sockaddr` exactly; both are plain data.
-    request.ifr_ifru.ifru_addr = unsafe {
-        std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(end)
-    };
+    request.ifr_ifru.ifru_addr =
+        unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(end) };
     ioctl(libc::SIOCSIFADDR, &mut request)
 }
 

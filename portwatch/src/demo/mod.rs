@@ -54,12 +54,36 @@ pub fn differences(made: &Made, netns: u32, conflict: &Conflict) -> Vec<String> 
             wrong.push(format!("{what}: made {expected}, told {found}"));
         }
     };
-    expect("cause", Cause::OutboundConnection.word(), conflict.cause.word());
-    expect("certainty", Certainty::Exact.word(), conflict.certainty.word());
-    expect("netns", netns.to_string(), conflict.wanted.netns.to_string());
-    expect("wanted port", format!("{:?}", Some(PORT)), format!("{:?}", conflict.wanted.port));
-    expect("requester", made.server.to_string(), conflict.requester.pid.to_string());
-    expect("holders", "1".to_owned(), conflict.holders.len().to_string());
+    expect(
+        "cause",
+        Cause::OutboundConnection.word(),
+        conflict.cause.word(),
+    );
+    expect(
+        "certainty",
+        Certainty::Exact.word(),
+        conflict.certainty.word(),
+    );
+    expect(
+        "netns",
+        netns.to_string(),
+        conflict.wanted.netns.to_string(),
+    );
+    expect(
+        "wanted port",
+        format!("{:?}", Some(PORT)),
+        format!("{:?}", conflict.wanted.port),
+    );
+    expect(
+        "requester",
+        made.server.to_string(),
+        conflict.requester.pid.to_string(),
+    );
+    expect(
+        "holders",
+        "1".to_owned(),
+        conflict.holders.len().to_string(),
+    );
     if let Some(holder) = conflict.holders.first() {
         let end = |end: &crate::report::Endpoint| format!("{}:{}", end.address, end.port);
         expect("blocking", "true".to_owned(), holder.blocking.to_string());
@@ -67,7 +91,11 @@ pub fn differences(made: &Made, netns: u32, conflict: &Conflict) -> Vec<String> 
         let peer = holder.peer.as_ref().map(end).unwrap_or_default();
         expect("peer", format!("{PEER}:{PEER_PORT}"), peer);
         let pids: Vec<u32> = holder.processes.iter().map(|process| process.pid).collect();
-        expect("process", format!("{:?}", [made.client]), format!("{pids:?}"));
+        expect(
+            "process",
+            format!("{:?}", [made.client]),
+            format!("{pids:?}"),
+        );
     }
     wrong
 }
@@ -86,7 +114,10 @@ impl Watching {
     #[must_use]
     pub fn new(inner: Box<dyn Sink>) -> (Self, Seen) {
         let seen = Seen::default();
-        let watching = Self { inner, seen: Arc::clone(&seen) };
+        let watching = Self {
+            inner,
+            seen: Arc::clone(&seen),
+        };
         (watching, seen)
     }
 }

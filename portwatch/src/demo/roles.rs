@@ -65,7 +65,10 @@ pub fn play(role: Role) -> Result<()> {
                 .with_context(|| format!("cannot connect to {PEER}:{PEER_PORT}"))?;
             let local = connection.local_addr()?;
             let wanted = SocketAddr::from((CLIENT.parse::<Ipv4Addr>()?, PORT));
-            anyhow::ensure!(local == wanted, "the kernel picked {local} instead of {wanted}");
+            anyhow::ensure!(
+                local == wanted,
+                "the kernel picked {local} instead of {wanted}"
+            );
             say("ready")?;
             until_closed()
         }

@@ -30,7 +30,11 @@ impl Part {
         let out = child.stdout.take().context("no pipe")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
-        anyhow::ensure!(!line.is_empty(), "the {} ended before it was ready", role.word());
+        anyhow::ensure!(
+            !line.is_empty(),
+            "the {} ended before it was ready",
+            role.word()
+        );
         let line = line.trim_end().to_owned();
         Ok(Self { child, line })
     }

@@ -203,6 +203,6 @@ pub struct Summary {
     /// Why the run ended: `interrupted`, `terminated`, `duration`, `max-conflicts`, `command-ended`,
     /// `end-of-input`, `so-far`.
     pub reason: String,
-    /// Nothing was lost and the run ended by itself.
+    /// Nothing was lost, and no more will come.
     pub complete: bool,
 }

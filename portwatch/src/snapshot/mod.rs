@@ -48,7 +48,7 @@ impl Scanner {
     ///
     /// # Errors
     /// The kernel refused it. The object comes back: its other programs may go on without.
-    pub fn load(mut ebpf: Ebpf, btf: &Btf) -> Result<Self, (Ebpf, SnapshotError)> {
+    pub fn load(mut ebpf: Ebpf, btf: &Btf) -> Result<Self, Box<(Ebpf, SnapshotError)>> {
         let loaded = program(&mut ebpf).and_then(|program| {
             program
                 .load("task_file", btf)
@@ -56,7 +56,7 @@ impl Scanner {
         });
         match loaded {
             Ok(()) => Ok(Self { ebpf }),
-            Err(error) => Err((ebpf, error)),
+            Err(error) => Err(Box::new((ebpf, error))),
         }
     }
 

@@ -214,7 +214,8 @@ fn scan(
     let load::Loaded { ebpf, btf } = loaded;
     let mut scanner = match Scanner::load(ebpf, &btf) {
         Ok(scanner) => scanner,
-        Err((ebpf, error)) => {
+        Err(refusal) => {
+            let (ebpf, error) = *refusal;
             attached.refused.push(RefusedHook {
                 kind: "iter".to_owned(),
                 target: "task_file".to_owned(),

@@ -33,11 +33,9 @@ impl fmt::Display for Tracefs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mounted(path) => write!(out, "mounted at {}", path.display()),
-            Self::Mountable(path) => write!(
-                out,
-                "not mounted; a trace mounts it at {}",
-                path.display()
-            ),
+            Self::Mountable(path) => {
+                write!(out, "not mounted; a trace mounts it at {}", path.display())
+            }
             Self::Missing => out.write_str("missing: the kernel needs CONFIG_FTRACE"),
         }
     }
