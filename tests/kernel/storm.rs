@@ -14,6 +14,7 @@ use portwatch_tests::wait::PATIENCE;
 use crate::play::refused;
 
 const ATTEMPTS: u64 = 300;
+const CONNECTS: u64 = 3000;
 
 fn storm(options: &[&str]) -> Result<()> {
     let Some(stage) = Stage::set()? else {
@@ -27,26 +28,28 @@ fn storm(options: &[&str]) -> Result<()> {
     let mut clients = Puppet::start(&stage.netns, "storm-client")?;
     clients.tell("storm 127.0.0.1:7100 2")?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0;
+    while attempts < ATTEMPTS || clients.tell_number("connects")? < CONNECTS {
         refused(&mut binder, "tcp4")?;
         binder.tell("close b")?;
+        attempts += 1;
     }
     let connects = clients.tell_number("calm")?;
     let last = |event: &Event| {
         event
             .conflict()
-            .is_some_and(|conflict| conflict.attempt == ATTEMPTS)
+            .is_some_and(|conflict| conflict.attempt == attempts)
     };
     tracer.wait_for("last attempt", PATIENCE, last)?;
     let trace = tracer.finish()?;
     ensure!(trace.status.success(), "it ended with {}", trace.status);
     let conflicts = trace.conflicts();
-    let attempts: Vec<u64> = conflicts.iter().map(|told| told.attempt).collect();
-    let all: Vec<u64> = (1..=ATTEMPTS).collect();
+    let told: Vec<u64> = conflicts.iter().map(|told| told.attempt).collect();
+    let all: Vec<u64> = (1..=attempts).collect();
     ensure!(
-        attempts == all,
-        "{} of {ATTEMPTS} failures were told beside {connects} connects",
-        attempts.len()
+        told == all,
+        "{} of {attempts} failures were told beside {connects} connects",
+        told.len()
     );
     for conflict in conflicts {
         ensure!(

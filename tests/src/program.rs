@@ -1,11 +1,12 @@
 //! A program under test: started in a process group of its own, its output kept, killed on drop.
 
 use std::borrow::BorrowMut;
+use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,12 +15,39 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::wait;
 
+/// What a program printed so far, and a signal that it printed more.
+#[derive(Default)]
+struct Output {
+    text: Mutex<String>,
+    grown: Condvar,
+}
+
+impl Output {
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, line: &[u8]) {
+        self.text().push_str(&String::from_utf8_lossy(line));
+        self.grown.notify_all();
+    }
+
+    /// Waits until it is longer than `length`, at most for `time`.
+    fn wait_longer(&self, length: usize, time: Duration) {
+        let text = self.text();
+        drop(
+            self.grown
+                .wait_timeout_while(text, time, |text| text.len() <= length),
+        );
+    }
+}
+
 /// A running (or ended) program and all that it printed.
 pub struct Program {
     child: Child,
     group: Pid,
     stdin: Option<ChildStdin>,
-    output: Arc<Mutex<String>>,
+    output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
 }
@@ -36,7 +64,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("could not start {command:?}"))?;
         let group = Pid::from_child(&child);
-        let output = Arc::new(Mutex::new(String::new()));
+        let output = Arc::new(Output::default());
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             readers.push(keep(stdout, Arc::clone(&output)));
@@ -64,10 +92,7 @@ impl Program {
     /// What it printed so far, stdout and stderr in the order of arrival.
     #[must_use]
     pub fn output(&self) -> String {
-        self.output
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.output.text().clone()
     }
 
     /// Writes a line to its stdin.
@@ -114,7 +139,11 @@ impl Program {
         timeout: Duration,
         mut condition: impl FnMut(&mut Self) -> Result<bool>,
     ) -> Result<()> {
-        wait::until(what, timeout, || {
+        let output = Arc::clone(&self.output);
+        let seen = Cell::new(0);
+        let pause = |time| output.wait_longer(seen.get(), time);
+        wait::until_with(what, timeout, pause, || {
+            seen.set(output.text().len());
             let ended = self.try_exit()?;
             if condition(self)? {
                 return Ok(Some(()));
@@ -163,15 +192,12 @@ impl fmt::Debug for Program {
     }
 }
 
-fn keep(source: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> JoinHandle<()> {
+fn keep(source: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
         while let Ok(1..) = source.read_until(b'\n', &mut line) {
-            output
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_str(&String::from_utf8_lossy(&line));
+            output.append(&line);
             line.clear();
         }
     })

@@ -12,10 +12,11 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// Long enough for a program on two busy cores, short enough to fail a suite in time.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Polls `probe` until it yields a value; an error of the probe ends the wait at once.
-pub fn until<T>(
+/// As [`until`], with a `pause` that may end early because something happened.
+pub(crate) fn until_with<T>(
     what: &str,
     timeout: Duration,
+    mut pause: impl FnMut(Duration),
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let deadline = Instant::now() + timeout;
@@ -26,6 +27,15 @@ pub fn until<T>(
         if Instant::now() >= deadline {
             bail!("waited {timeout:?} in vain for {what}");
         }
-        thread::sleep(INTERVAL);
+        pause(INTERVAL);
     }
+}
+
+/// Polls `probe` until it yields a value; an error of the probe ends the wait at once.
+pub fn until<T>(
+    what: &str,
+    timeout: Duration,
+    probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    until_with(what, timeout, thread::sleep, probe)
 }

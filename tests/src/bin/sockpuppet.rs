@@ -129,6 +129,7 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["lend", socket] => lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
+        ["connects"] => Ok(puppet.connects.load(Ordering::Relaxed).to_string()),
         ["calm"] => {
             puppet.calm.store(true, Ordering::Relaxed);
             Ok(puppet.connects.load(Ordering::Relaxed).to_string())
