@@ -20,6 +20,7 @@ pub mod snapshot;
 pub mod sock;
 pub mod stats;
 pub mod task;
+pub mod watched;
 
 pub use assign::AssignRecord;
 pub use config::Config;

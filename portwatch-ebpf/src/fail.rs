@@ -1,15 +1,12 @@
 //! A call that the kernel refused: the record, the walk, the watch.
 
-use crate::{config, maps::FAILURES, owners, sock, stats, task, walk};
+use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, watched};
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
 };
 use core::ffi::c_void;
 use portwatch_common::{Call, Counter, FailureRecord, RecordKind, SockAddr};
-
-/// Bit 63 of a WATCHED key: a process, not a socket's cookie.
-pub(crate) const REQUESTER: u64 = 1 << 63;
 
 /// What a system call's exit told.
 #[derive(Clone, Copy)]
@@ -39,7 +36,7 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
     // SAFETY: a helper without arguments.
     let id = time << 8 | u64::from(unsafe { bpf_get_smp_processor_id() } & 0xff);
     // SAFETY: the reserved record; every byte is written.
-    unsafe {
+    let port = unsafe {
         fill(to, refusal, RecordKind::FAILURE, time, id);
         let port = wanted_port(to, refusal);
         if port == 0 {
@@ -63,8 +60,9 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
                 }
             }
         }
-    }
-    walk::watch(REQUESTER | u64::from(task::tgid(refusal.task)), time);
+        port
+    };
+    watched::requester(task::tgid(refusal.task), port);
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
     stats::count(Counter::FAILURES_EMITTED);
 }

@@ -28,6 +28,7 @@ mod stats;
 mod task;
 mod traffic;
 mod walk;
+mod watched;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -14,7 +14,7 @@ pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 
 /// Failures, their holders, and the ends of incidents: few, precious, each wakes user space.
 #[map]
-pub(crate) static FAILURES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+pub(crate) static FAILURES: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 
 /// Ports taken and let go: many, only when asked for, never a wake-up.
 #[map]
@@ -32,10 +32,9 @@ pub(crate) static PAST: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 
 #[map]
 pub(crate) static LISTENERS: LruHashMap<PortKey, Owner> = LruHashMap::with_max_entries(1 << 14, 0);
 
-/// What open incidents wait for: a requester (its tgid, bit 63 set) or a holder (its cookie). The
-/// value is when it was written.
+/// What open incidents wait for, by the keys of [`portwatch_common::watched`].
 #[map]
-pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 12, 0);
+pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 13, 0);
 
 /// State of a walk. In a map value because verifiers before 6.7 verify a `bpf_loop` callback once
 /// with its initial stack context and drop "dead" branches (docs/kernel-support.md). One slot a

@@ -2,11 +2,11 @@
 
 use crate::{
     config,
-    fail::REQUESTER,
-    maps::{FAILURES, OWNERS, TRAFFIC, WATCHED},
+    maps::{FAILURES, OWNERS, TRAFFIC},
     owners::{self, NOBODY},
     sock, stats, task,
     walk::header,
+    watched,
 };
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use portwatch_common::{AssignRecord, Call, Counter, ExitRecord, Owner, RecordKind, ReleaseRecord};
@@ -15,9 +15,8 @@ use portwatch_common::{AssignRecord, Call, Counter, ExitRecord, Owner, RecordKin
 #[inline(always)]
 pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
     let task = task::current();
-    // A requester that goes on connecting says nothing about the port it wanted.
     let bound = call == Call::BIND || call == Call::LISTEN;
-    if bound && is_watched(REQUESTER | u64::from(task::tgid(task))) {
+    if bound && watched::is_news(task::tgid(task), sock::port(sk)) {
         stats::count(Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<AssignRecord>(0) {
             Some(mut record) => {
@@ -48,8 +47,7 @@ pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
 /// The last descriptor of a socket is being closed; called before the owner is forgotten.
 #[inline(always)]
 pub(crate) fn released(sk: u64, cookie: u64) {
-    let watched = is_watched(cookie);
-    if watched {
+    if watched::holder_closed(cookie) {
         stats::count(Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<ReleaseRecord>(0) {
             Some(mut record) => {
@@ -60,7 +58,6 @@ pub(crate) fn released(sk: u64, cookie: u64) {
             }
             None => stats::count(Counter::WATCHED_DROPPED),
         }
-        let _ = WATCHED.remove(cookie);
     }
     if sock::port(sk) == 0 {
         return;
@@ -84,11 +81,9 @@ pub(crate) fn released(sk: u64, cookie: u64) {
 /// A process ended.
 #[inline(always)]
 pub(crate) fn exited(task: u64) {
-    let key = REQUESTER | u64::from(task::tgid(task));
-    if !is_watched(key) || !task::group_is_dead(task) {
+    if !watched::requester_ended(task) {
         return;
     }
-    let _ = WATCHED.remove(key);
     stats::count(Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<ExitRecord>(0) {
         Some(mut record) => {
@@ -103,11 +98,6 @@ pub(crate) fn exited(task: u64) {
         }
         None => stats::count(Counter::WATCHED_DROPPED),
     }
-}
-
-#[inline(always)]
-fn is_watched(key: u64) -> bool {
-    WATCHED.get_ptr(key).is_some()
 }
 
 /// # Safety

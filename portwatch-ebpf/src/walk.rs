@@ -5,9 +5,9 @@
 //! read is a probe read, the count is bounded, and port and namespace are checked again per node.
 
 use crate::{
-    maps::{FAILURES, OWNERS, PAST, WALKS, WATCHED},
+    maps::{FAILURES, OWNERS, PAST, WALKS},
     owners::{self, NOBODY},
-    sock, stats,
+    sock, stats, watched,
 };
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -221,7 +221,7 @@ fn visit(walk: &mut Walk, sk: u64) {
         let cookie = (*to).sock.cookie;
         (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie);
         if cookie != 0 && may_block {
-            watch(cookie, walk.time);
+            watched::holder(cookie);
         }
     }
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
@@ -284,14 +284,6 @@ pub(crate) unsafe fn copy_owner(to: *mut Owner, from: *const Owner) {
         (*to).source = (*from).source;
         (*to).port = (*from).port;
         (*to).unproven = (*from).unproven;
-    }
-}
-
-/// Asks to be told when a key of an open incident moves on.
-#[inline(always)]
-pub(crate) fn watch(key: u64, time: u64) {
-    if WATCHED.insert(key, time, 0).is_err() {
-        stats::count(Counter::WATCHED_FULL);
     }
 }
 

@@ -4,10 +4,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
-use portwatch_common::{Config, Counter};
-
-/// Bit 63 of a WATCHED key: a process, not a socket's cookie.
-const REQUESTER: u64 = 1 << 63;
+use portwatch_common::{Config, Counter, watched};
 
 /// Why the maps cannot be used: they are our own, so this is a defect or a lack of memory.
 #[derive(Debug, thiserror::Error)]
@@ -113,10 +110,15 @@ impl Control {
         Ok(totals)
     }
 
-    /// Stops watching a process; one that is not watched is fine.
+    /// Stops watching a process and the ports it wanted; one that is not watched is fine.
     pub fn unwatch_process(&mut self, tgid: u32) {
-        // The kernel side removes keys as well, so "not found" is an ordinary answer.
-        let _ = self.watched.remove(&(REQUESTER | u64::from(tgid)));
+        let of_process =
+            |key: &u64| *key == watched::process(tgid) || watched::is_wanted_by(*key, tgid);
+        let keys: Vec<u64> = self.watched.keys().flatten().filter(of_process).collect();
+        for key in keys {
+            // The kernel side removes keys as well, so "not found" is an ordinary answer.
+            let _ = self.watched.remove(&key);
+        }
     }
 
     /// Stops watching a holder's socket.

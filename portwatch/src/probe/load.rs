@@ -74,7 +74,7 @@ impl Default for LoadOptions {
         Self {
             no_udp_autobind: false,
             traffic_ring: 1 << 22,
-            failures_ring: 1 << 20,
+            failures_ring: 1 << 22,
             owners: 1 << 17,
         }
     }
@@ -90,7 +90,7 @@ impl LoadOptions {
             owners: self.owners,
             past: 1 << 16,
             listeners: 1 << 14,
-            watched: 1 << 12,
+            watched: 1 << 13,
         }
     }
 }

@@ -1,0 +1,20 @@
+//! Keys of the map WATCHED. A plain number is the cookie of a holder's socket: cookies are counted
+//! up from 1 (lib/gen_cookie), so they never come near the two highest bits.
+
+/// A process, whatever it binds.
+#[must_use]
+pub const fn process(tgid: u32) -> u64 {
+    1 << 63 | tgid as u64
+}
+
+/// A process and a port that it wanted.
+#[must_use]
+pub const fn wanted(tgid: u32, port: u16) -> u64 {
+    1 << 62 | (port as u64) << 32 | tgid as u64
+}
+
+/// The key is one of [`wanted`]'s for this process.
+#[must_use]
+pub const fn is_wanted_by(key: u64, tgid: u32) -> bool {
+    key >> 62 == 1 && key & 0xffff_ffff == tgid as u64
+}

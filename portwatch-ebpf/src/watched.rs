@@ -1,0 +1,67 @@
+//! What open incidents wait for, so that their end is told without any other traffic.
+//!
+//! Three kinds of keys in one small map: a process and the port it wanted, a process alone, the
+//! cookie of a holder's socket. User space takes them out when the incident is over.
+
+use crate::{maps::WATCHED, stats, task};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use portwatch_common::{Counter, watched};
+
+/// Other ports of one requester that are told at most: one that binds thousands says nothing about
+/// the port it wanted, and must not crowd failures out of their ring.
+const OTHER_PORTS: u64 = 8;
+
+/// A process failed to get a port; 0 = any.
+#[inline(always)]
+pub(crate) fn requester(tgid: u32, port: u16) {
+    insert(watched::wanted(tgid, port), 1);
+    insert(watched::process(tgid), OTHER_PORTS);
+}
+
+/// A socket that may block an incident's port.
+#[inline(always)]
+pub(crate) fn holder(cookie: u64) {
+    insert(cookie, 1);
+}
+
+#[inline(always)]
+fn insert(key: u64, value: u64) {
+    if let Err(error) = WATCHED.insert(key, value, u64::from(BPF_NOEXIST)) {
+        // -EEXIST (17): another attempt of the incident.
+        if error != -17 {
+            stats::count(Counter::WATCHED_FULL);
+        }
+    }
+}
+
+/// A process bound a port: true if that may end one of its incidents.
+#[inline(always)]
+pub(crate) fn is_news(tgid: u32, port: u16) -> bool {
+    let Some(left) = WATCHED.get_ptr_mut(watched::process(tgid)) else {
+        return false;
+    };
+    if WATCHED.get_ptr(watched::wanted(tgid, port)).is_some() {
+        return true;
+    }
+    // SAFETY: a value of our own map; two threads of the process may both take the last one.
+    unsafe {
+        if *left == 0 {
+            return false;
+        }
+        *left = (*left).wrapping_sub(1);
+    }
+    true
+}
+
+/// A holder's socket was closed: true, once, if an incident waits for that.
+#[inline(always)]
+pub(crate) fn holder_closed(cookie: u64) -> bool {
+    cookie != 0 && WATCHED.remove(cookie).is_ok()
+}
+
+/// A task ended: true, once, if it was the last of a requester's.
+#[inline(always)]
+pub(crate) fn requester_ended(task: u64) -> bool {
+    let key = watched::process(task::tgid(task));
+    WATCHED.get_ptr(key).is_some() && task::group_is_dead(task) && WATCHED.remove(key).is_ok()
+}
