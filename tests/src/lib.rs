@@ -4,6 +4,7 @@
 //! sockets run while the real tracer watches that namespace only. The tracer is known here by its
 //! command-line and JSON contract alone; nothing of its crate is linked.
 
+pub mod actor;
 pub mod contract;
 pub mod event;
 pub mod expect;

@@ -133,6 +133,11 @@ impl Tracer {
         }
     }
 
+    /// The events that were waited for or passed by, which it forgets: for long runs.
+    pub fn take_seen(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.seen)
+    }
+
     /// Waits for the conflict over a port, whoever wanted it.
     pub fn wait_conflict(&mut self, port: u16) -> Result<Event> {
         self.wait_for(
