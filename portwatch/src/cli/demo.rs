@@ -42,7 +42,7 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
             own_netns: tracer.own_netns,
             ..Options::default()
         };
-        let mut pipeline = assemble(&tracer, facts, Box::new(sink), &selection, redact, options);
+        let mut pipeline = assemble(&mut tracer, facts, Box::new(sink), &selection, redact, options);
         pipeline.start(Start {
             filters: selection.told(),
             ..start

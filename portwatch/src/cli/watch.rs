@@ -33,8 +33,9 @@ pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
             None => Output::Stdout,
         };
         let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
+        let own_netns = tracer.own_netns;
         let mut pipeline = assemble(
-            &tracer,
+            &mut tracer,
             facts,
             sink,
             &selection,
@@ -42,7 +43,7 @@ pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
             Options {
                 incident_timeout: args.limits.incident_timeout,
                 neighbours: args.show.neighbours,
-                own_netns: tracer.own_netns,
+                own_netns,
                 ..Options::default()
             },
         );
@@ -110,7 +111,7 @@ pub(super) fn open(
 
 /// The stages of a live run.
 pub(super) fn assemble(
-    tracer: &Tracer,
+    tracer: &mut Tracer,
     facts: LiveFacts,
     sink: Box<dyn Sink>,
     selection: &Selection,
@@ -119,6 +120,11 @@ pub(super) fn assemble(
 ) -> Pipeline {
     let mut correlator = Correlator::new(options, tracer.started, tracer.anchor);
     correlator.snapshot_complete(tracer.scanned);
+    correlator.older(
+        std::mem::take(&mut tracer.older)
+            .into_iter()
+            .map(|found| found.socket),
+    );
     Pipeline::new(
         Box::new(facts),
         correlator,

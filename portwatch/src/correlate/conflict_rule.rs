@@ -84,8 +84,8 @@ pub enum Uncertain {
     /// SO_REUSEPORT compares uids, and one is not known or kernels take another for a socket
     /// without a process (`sock_i_uid` until 6.16 says root, `sk_uid` says its creator).
     Uid,
-    /// IPv4 127.0.0.6 against native IPv6: the same number in `skc_rcv_saddr`, the same address
-    /// only to kernels without the second bind table (6.0 and older) and to UDP.
+    /// TCP on IPv4 127.0.0.6 against native IPv6: the same number in `skc_rcv_saddr`, the same
+    /// address only to kernels without the second bind table (6.0 and older). UDP has it blocked.
     Loopback4,
 }
 
@@ -159,7 +159,9 @@ fn addresses_at_bind(
 /// Whether `holder` stops `binder`; `buckets` is how many bind buckets the port has.
 ///
 /// 6.18 inet_connection_sock.c:inet_csk_get_port, inet_csk_bind_conflict, inet_bind_conflict;
-/// udp.c:udp_lib_lport_inuse. `fastreuse` and `fastreuseport` only cache what this computes.
+/// udp.c:udp_lib_lport_inuse. `fastreuse` and `fastreuseport` cache what this computes: a stale one
+/// may let in a call that this refuses (seen on 6.18), never the other way, so it is right of calls
+/// that failed.
 #[must_use]
 pub fn judge(binder: &Binder, holder: &Holder, buckets: u32) -> Outcome {
     let socket = &holder.socket;
@@ -270,7 +272,8 @@ fn ipv6_overlap(binder: &Binder, holder: &Socket) -> bool {
 
 /// The only reason for the overlap is the number that native IPv6 sockets carry as IPv4 address.
 fn only_by_loopback4(binder: &Binder, holder: &Socket) -> bool {
-    binder.family == Family::Ipv4
+    binder.transport == Transport::Tcp
+        && binder.family == Family::Ipv4
         && binder.rcv_saddr == LOOPBACK4_IPV6
         && holder.family == Family::Ipv6
         && holder.rcv_saddr == LOOPBACK4_IPV6

@@ -170,10 +170,10 @@ impl Judged<'_> {
     /// scan has met may be of any age: neither.
     fn held_since(&self, start: Ktime) -> (Option<Ktime>, Option<Ktime>) {
         let Some(owner) = &self.holder.owner else {
-            return (None, None);
+            return (None, self.holder.older.then_some(start));
         };
         match owner.source {
-            OwnerSource::LastListener => (None, None),
+            OwnerSource::LastListener => (None, self.holder.older.then_some(start)),
             OwnerSource::Call | OwnerSource::Release => (owner.taken_at, None),
             OwnerSource::Snapshot if owner.taken_at.is_some() => (owner.taken_at, None),
             // What the scan found and no hook had seen is older than the hooks, except a

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod conflict_rule;
 pub mod holder;
 pub mod incident;
+mod older;
 pub mod origin;
 pub mod people;
 #[cfg(test)]
@@ -18,13 +19,17 @@ mod traffic;
 pub mod verdict;
 mod words;
 
-use crate::decode::event::{Event, Failure, Ktime, NetnsId};
+use crate::decode::event::{Event, Failure, Ktime, NetnsId, Socket};
 use crate::enrich::{Enriched, EventFacts};
 use crate::report::{Body, ClockAnchor, Lost, LostCount, Report};
 use incident::Incidents;
 pub use incident::Unwatch;
+use older::Older;
 use std::time::Duration;
 use verdict::Ground;
+
+/// Dropped incidents are told in one line so often at most.
+const DROPPED_EVERY_NS: u64 = 1_000_000_000;
 
 /// What the caller may choose.
 #[derive(Clone, Debug)]
@@ -61,6 +66,7 @@ pub struct Correlator {
     owners_lost: bool,
     lost_total: u64,
     incidents: Incidents,
+    older: Older,
 }
 
 impl Correlator {
@@ -75,7 +81,10 @@ impl Correlator {
             seeded_at: None,
             owners_lost: false,
             lost_total: 0,
+            dropped: 0,
+            dropped_told: Ktime(0),
             incidents,
+            older: Older::default(),
         }
     }
 
@@ -90,11 +99,19 @@ impl Correlator {
         self.seeded_at = Some(at);
     }
 
+    /// Sockets without a descriptor that are older than the hooks, as the start-up scan met them.
+    pub fn older(&mut self, sockets: impl IntoIterator<Item = Socket>) {
+        self.older = Older::new(sockets);
+    }
+
     /// Takes the next event of the stream.
     pub fn event(&mut self, e: Enriched, out: &mut Vec<Report>) {
         let Enriched { event, facts } = e;
         match event {
-            Event::Failure(failure) => {
+            Event::Failure(mut failure) => {
+                for holder in &mut failure.holders {
+                    holder.older = self.older.holds(&holder.socket);
+                }
                 self.incidents.tick(failure.time, out);
                 self.failure(&failure, &facts, out);
             }
@@ -132,20 +149,28 @@ impl Correlator {
             own_netns: self.options.own_netns,
         };
         let mut verdict = verdict::verdict(failure, facts, &ground);
-        let dropped = self.incidents.failed(failure, &mut verdict);
+        self.dropped += self.incidents.failed(failure, &mut verdict);
         out.push(Report {
             at: failure.time,
             body: Body::Conflict(Box::new(verdict.conflict)),
         });
-        if dropped > 0 {
-            let count = LostCount {
-                place: "incidents".to_owned(),
-                count: dropped,
-                meaning: "too many incidents are open at once: how the oldest ends is not told"
-                    .to_owned(),
-            };
-            self.lost(failure.time, vec![count], out);
+        if failure.time.since(self.dropped_told) >= DROPPED_EVERY_NS {
+            self.tell_dropped(failure.time, out);
         }
+    }
+
+    fn tell_dropped(&mut self, at: Ktime, out: &mut Vec<Report>) {
+        if self.dropped == 0 {
+            return;
+        }
+        self.dropped_told = at;
+        let count = LostCount {
+            place: "incidents".to_owned(),
+            count: std::mem::take(&mut self.dropped),
+            meaning: "too many incidents were open at once: how the oldest end is not told"
+                .to_owned(),
+        };
+        self.lost(at, vec![count], out);
     }
 
     /// Events were dropped before they came here.
@@ -188,6 +213,7 @@ impl Correlator {
     /// see; how the other incidents end is not known, so no line says it.
     pub fn finish(&mut self, now: Ktime, out: &mut Vec<Report>) {
         self.incidents.finish(now, out);
+        self.tell_dropped(now, out);
     }
 
     /// What the kernel's WATCHED map may forget, since the last call.

@@ -143,6 +143,7 @@ pub(crate) fn holder(socket: Socket) -> Holder {
         owner: None,
         l3mdev: 0,
         connect_only_bucket: false,
+        older: false,
     }
 }
 

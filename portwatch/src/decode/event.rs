@@ -262,6 +262,9 @@ pub struct Holder {
     pub l3mdev: u32,
     /// `fastreuse` and `fastreuseport` of its bucket are both -1: only connect() ever used the port.
     pub connect_only_bucket: bool,
+    /// The start-up scan met this socket without a descriptor: it is older than the hooks. Not told
+    /// by the record, `correlate` knows it.
+    pub older: bool,
 }
 
 /// What a call wanted.

@@ -130,6 +130,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         owner: fields::owner(&owner, owner_source)?,
         l3mdev,
         connect_only_bucket: fastreuse == -1 && fastreuseport == -1,
+        older: false,
     };
     Ok((header.id, holder))
 }

@@ -77,6 +77,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         owner,
         l3mdev,
         connect_only_bucket: false,
+        older: false,
     }
 }
 

@@ -193,6 +193,11 @@ fn the_ipv4_wildcard_meets_native_ipv6_connections() {
     assert_eq!(judge(&tcp_binder("2001:db8::9"), &connection, 1), free);
     let doubt = Outcome::Uncertain(Uncertain::Loopback4);
     assert_eq!(judge(&tcp_binder("127.0.0.6"), &connection, 1), doubt);
+    // 6.18: a UDP bind to it fails.
+    let mut udp = socket(Transport::Udp, "::1");
+    connect(&mut udp, "::1", 53);
+    let loopback4 = binder(Transport::Udp, "none", "127.0.0.6");
+    assert_eq!(judge(&loopback4, &holder(udp), 1), Outcome::Blocks);
     let mut bound = connection;
     bound.socket.v6only = true;
     assert_eq!(judge(&tcp_binder("0.0.0.0"), &bound, 1), free);

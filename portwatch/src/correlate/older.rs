@@ -1,0 +1,57 @@
+//! Sockets that the start-up scan met without a descriptor: TIME_WAIT, orphans, connections that
+//! nobody accepted yet. No hook will ever say how old they are.
+
+use crate::decode::event::Socket;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Both ends of a connection: a kernel address is used again by another one.
+type Ends = (IpAddr, u16, Option<IpAddr>, u16);
+
+/// The older sockets, by kernel address.
+#[derive(Debug, Default)]
+pub(super) struct Older(HashMap<u64, Ends>);
+
+impl Older {
+    /// Remembers what the scan met.
+    pub(super) fn new(sockets: impl IntoIterator<Item = Socket>) -> Self {
+        Self(
+            sockets
+                .into_iter()
+                .map(|socket| (socket.sk, ends(&socket)))
+                .collect(),
+        )
+    }
+
+    /// The very socket that the scan met.
+    pub(super) fn holds(&self, socket: &Socket) -> bool {
+        self.0.get(&socket.sk) == Some(&ends(socket))
+    }
+}
+
+fn ends(socket: &Socket) -> Ends {
+    (
+        socket.local_addr(),
+        socket.port,
+        socket.peer_addr(),
+        socket.peer_port,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::testing;
+    use crate::decode::event::State;
+
+    #[test]
+    fn an_address_used_again_is_another_socket() {
+        let mut met = testing::tcp("10.10.10.1", State::TimeWait);
+        met.sk = 0xffff_8880_0000_1000;
+        met.peer_port = 6836;
+        let older = Older::new([met.clone()]);
+        assert!(older.holds(&met));
+        met.peer_port = 6837;
+        assert!(!older.holds(&met));
+    }
+}
