@@ -2,43 +2,9 @@
 //!
 //! Not a verdict: an event holds what the kernel had, `correlate` decides what it means.
 
+pub use super::id::{Comm, Ktime, NetnsId, Tgid, Tid};
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Thread-group id (what users call a pid) in the initial pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tgid(pub u32);
-
-/// Id of one thread in the initial pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tid(pub u32);
-
-/// Inode number of a network namespace, as `readlink /proc/PID/ns/net` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NetnsId(pub u32);
-
-/// CLOCK_BOOTTIME, nanoseconds since boot. The only time inside the pipeline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ktime(pub u64);
-
-impl Ktime {
-    /// Nanoseconds since `earlier`; 0 if that lies ahead (records of two rings have no order).
-    #[must_use]
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// A thread name as the kernel keeps it: at most 15 bytes, any bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Comm(pub Vec<u8>);
-
-impl Comm {
-    /// The name with invalid UTF-8 replaced; control characters are left for the sink to escape.
-    #[must_use]
-    pub fn lossy(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
-    }
-}
 
 /// TCP or UDP, as far as ports are concerned: MPTCP is TCP, UDP-Lite is UDP with a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

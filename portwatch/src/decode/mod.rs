@@ -9,6 +9,7 @@
 mod cursor;
 pub mod event;
 mod fields;
+pub mod id;
 mod join;
 mod records;
 
