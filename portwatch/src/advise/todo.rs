@@ -82,7 +82,8 @@ fn without_holder(conflict: &Conflict) -> Vec<Advice> {
             "range-exhausted",
             &format!(
                 "every port of {}-{} is in use for this call: close idle connections, reuse them, \
-                 or widen net.ipv4.ip_local_port_range",
+                 or widen the range (net.ipv4.ip_local_port_range, or the socket's own \
+                 IP_LOCAL_PORT_RANGE)",
                 conflict.range.low, conflict.range.high
             ),
         )],

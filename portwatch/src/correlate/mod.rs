@@ -65,6 +65,9 @@ pub struct Correlator {
     seeded_at: Option<Ktime>,
     owners_lost: bool,
     lost_total: u64,
+    /// Incidents that were dropped and not told yet, and when such were told last.
+    dropped: u64,
+    dropped_told: Ktime,
     incidents: Incidents,
     older: Older,
 }

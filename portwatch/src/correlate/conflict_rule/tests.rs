@@ -180,9 +180,9 @@ fn listen_compares_the_sockets_own_fields() {
 /// A native IPv6 connection carries 127.0.0.6 and is not v6only: 0.0.0.0 meets it.
 #[test]
 fn the_ipv4_wildcard_meets_native_ipv6_connections() {
-    let mut socket = tcp("2001:db8::1", State::Established);
-    connect(&mut socket, "2001:db8::2", 443);
-    let connection = holder(socket);
+    let mut native = tcp("2001:db8::1", State::Established);
+    connect(&mut native, "2001:db8::2", 443);
+    let connection = holder(native);
     assert_eq!(
         judge(&tcp_binder("0.0.0.0"), &connection, 1),
         Outcome::Blocks
