@@ -4,6 +4,7 @@ mod advice;
 mod assign;
 mod causes;
 mod cli;
+mod closes;
 mod controls;
 mod crowds;
 mod filters;

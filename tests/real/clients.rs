@@ -104,5 +104,12 @@ fn dig_holds() -> Result<()> {
         origin: Some("ephemeral-bind"),
         ..found
     };
-    verdict(early, dnsmasq_server(&scene), &holding).context("the tracer came first")
+    verdict(early, dnsmasq_server(&scene), &holding).context("the tracer came first")?;
+    let late = Tracer::start(scene.netns(), &[])?;
+    // Nothing in the socket tells bind(0) from an autobind.
+    let holding = Holding {
+        cause: "udp-socket",
+        ..holding.late()
+    };
+    verdict(late, dnsmasq_server(&scene), &holding).context("dig came first")
 }

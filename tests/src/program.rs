@@ -114,15 +114,17 @@ impl Program {
         let what = format!("the end of pid {}", self.pid());
         let status = wait::until(&what, timeout, || self.try_exit())
             .with_context(|| format!("it printed:\n{}", self.output()))?;
-        // A descendant may keep the pipe open; what matters was printed by then.
-        let _ = wait::until("its output", Duration::from_secs(2), || {
-            Ok(self
-                .readers
-                .iter()
-                .all(JoinHandle::is_finished)
-                .then_some(()))
-        });
+        self.drain();
         Ok(status)
+    }
+
+    /// Waits for the end of its output. A descendant may keep the pipe open: what matters was
+    /// printed by then.
+    fn drain(&self) {
+        let _ = wait::until("its output", Duration::from_secs(2), || {
+            let finished = self.readers.iter().all(JoinHandle::is_finished);
+            Ok(finished.then_some(()))
+        });
     }
 
     /// Waits until it printed `needle`; its end before that is an error.
@@ -148,10 +150,15 @@ impl Program {
             if condition(self)? {
                 return Ok(Some(()));
             }
-            if let Some(status) = ended {
-                bail!("it ended with {status}");
+            let Some(status) = ended else {
+                return Ok(None);
+            };
+            // Its last words may still be on their way.
+            self.drain();
+            if condition(self)? {
+                return Ok(Some(()));
             }
-            Ok(None)
+            bail!("it ended with {status}")
         })
         .with_context(|| format!("waiting for {what}; it printed:\n{}", self.output()))
     }
