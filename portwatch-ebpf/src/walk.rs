@@ -219,7 +219,7 @@ fn visit(walk: &mut Walk, sk: u64) {
         (*to).fastreuseport = walk.fastreuseport;
         (*to).pad = [0; 6];
         let cookie = (*to).sock.cookie;
-        (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie);
+        (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie, walk.protocol);
         if cookie != 0 && may_block {
             watched::holder(cookie);
         }
@@ -234,7 +234,7 @@ fn visit(walk: &mut Walk, sk: u64) {
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
-unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64) -> u32 {
+unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64, protocol: u16) -> u32 {
     let mut found: *const Owner = core::ptr::null();
     if cookie != 0 {
         if let Some(owner) = OWNERS.get_ptr(cookie) {
@@ -244,7 +244,14 @@ unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64) -> u32 {
         }
     }
     let mut last_listener = false;
-    if found.is_null() && sock::state(sk) == Sock::STATE_TIME_WAIT {
+    // A connection that nobody remembers: one that a listener accepted has no entry until it is
+    // closed, and none at all if it was in TIME_WAIT by then.
+    let state = sock::state(sk);
+    let may_be_accepted = !matches!(
+        state,
+        Sock::STATE_LISTEN | Sock::STATE_CLOSE | Sock::STATE_SYN_SENT
+    );
+    if found.is_null() && may_be_accepted && protocol == sock::IPPROTO_TCP {
         found = owners::last_listener(sk);
         last_listener = true;
     }
