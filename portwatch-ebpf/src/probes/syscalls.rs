@@ -3,7 +3,7 @@
 //! Exit programs only: the saved registers still hold the arguments
 //! (`bpf_task_pt_regs`, Linux 5.15), so no entry program and no hash in between is needed.
 
-use crate::{fail, fail::Refusal, owners, sock, task, traffic};
+use crate::{fail, fail::Refusal, owners, sock, stats, task, traffic};
 use aya_ebpf::{
     EbpfContext,
     bindings::pt_regs,
@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use portwatch_common::{Call, Origin, Sock};
+use portwatch_common::{Call, Counter, Origin, Sock};
 
 const EPERM: i64 = -1;
 const EAGAIN: i64 = -11;
@@ -41,6 +41,18 @@ fn socket(task: u64, fd: u32) -> u64 {
     sk
 }
 
+/// The same of a call that failed. A descriptor that leads to no socket any more (another thread
+/// closed it) hides a failure, which is counted: what is refused on no socket fails otherwise.
+#[inline(always)]
+fn failing_socket(task: u64, fd: u32) -> u64 {
+    let sk = sock::from_fd(task, fd);
+    if sk == 0 {
+        stats::count(Counter::SOCKET_UNREADABLE);
+        return 0;
+    }
+    if sock::is_port_socket(sk) { sk } else { 0 }
+}
+
 /// `syscalls:sys_exit_bind`.
 #[tracepoint]
 pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
@@ -49,7 +61,11 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let task = task::current();
-    let sk = socket(task, fd);
+    let sk = if ret == EADDRINUSE {
+        failing_socket(task, fd)
+    } else {
+        socket(task, fd)
+    };
     if sk == 0 {
         return 0;
     }
@@ -97,7 +113,7 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let task = task::current();
-    let sk = socket(task, fd);
+    let sk = failing_socket(task, fd);
     diagnose!(&ctx, "listen: fd {} returned {}", fd, ret);
     if sk != 0 {
         fail::conflict::<1>(Refusal {

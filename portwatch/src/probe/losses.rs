@@ -12,6 +12,11 @@ const KINDS: &[(&str, u32, &str)] = &[
         "failed calls that are not told: the ring of failures was full",
     ),
     (
+        "sockets",
+        Counter::SOCKET_UNREADABLE,
+        "failed calls that are not told: their descriptor was closed before it could be read",
+    ),
+    (
         "holders",
         Counter::HOLDERS_DROPPED,
         "owners of a wanted port that are not told: that verdict is at best inferred",

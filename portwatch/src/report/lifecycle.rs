@@ -176,7 +176,8 @@ pub struct Lost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LostCount {
-    /// Where: `failures`, `holders`, `refused`, `assign`, `release`, `watched`, `owners`, `output`.
+    /// Where: `failures`, `sockets`, `holders`, `refused`, `assign`, `release`, `watched`, `watch`,
+    /// `owners`, `decode`, `output`.
     pub place: String,
     /// How many.
     pub count: u64,
