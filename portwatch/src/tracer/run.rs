@@ -16,6 +16,7 @@ use crate::sink::hangup::Hangup;
 use crate::sink::tally::EndReason;
 use crate::source::RawRecord;
 use anyhow::{Context as _, Result};
+use nix::sys::signal as posix;
 use std::future::pending;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,6 +56,17 @@ impl Signals {
     }
 }
 
+/// Gives SIGINT and SIGTERM their default back: the next one ends the process at once, also while
+/// it waits for a reader that stands still.
+fn let_signals_end_it() {
+    for kind in [posix::SIGINT, posix::SIGTERM] {
+        // SAFETY: the default action runs none of our code.
+        if let Err(errno) = unsafe { posix::signal(kind, posix::SigHandler::SigDfl) } {
+            log::debug!("{kind} keeps its handler: {errno}");
+        }
+    }
+}
+
 /// Runs until a limit, a signal or a closed output, then tells the summary and gives the pipeline's
 /// last state back through `pipeline`.
 ///
@@ -77,21 +89,15 @@ pub async fn run(
             Some(_) | None => return Err(error),
         },
     };
-    let finished = tokio::select! {
-        biased;
-        // A second signal ends the run at once.
-        _ = signals.interrupt.recv() => return Ok(reason),
-        _ = signals.terminate.recv() => return Ok(reason),
-        finished = finish(tracer, pipeline, reason) => finished,
-    };
-    match finished {
+    let_signals_end_it();
+    match finish(tracer, pipeline, reason) {
         Ok(()) | Err(SinkError::Closed) => Ok(reason),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Everything that is in the rings now, the losses, the summary.
-async fn finish(
+fn finish(
     tracer: &mut Tracer,
     pipeline: &mut Pipeline,
     reason: EndReason,
@@ -107,8 +113,6 @@ async fn finish(
     let now = clock::now().unwrap_or(tracer.scanned);
     tell_losses(tracer, pipeline, now)?;
     pipeline.summary(now, reason)?;
-    // Off the runtime's thread, so that a second signal is heard meanwhile.
-    tokio::task::yield_now().await;
     pipeline.sink.flush()
 }
 
