@@ -226,7 +226,18 @@ fn attach_one(loaded: &mut Loaded, hook: &Hook, cgroup: Option<&File>) -> Result
             unreachable!("checked above")
         }
     };
-    done.map_err(|error| program_reason(&error))
+    done.map_err(|error| {
+        // kernel/bpf/cgroup.c:__cgroup_bpf_attach; that we may is checked before.
+        if let ProgramError::SyscallError(refused) = &error
+            && hook.target.needs_cgroup()
+            && refused.io_error.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return "another program holds this hook of the cgroup exclusively (`bpftool cgroup \
+                    tree` shows which)"
+                .to_owned();
+        }
+        program_reason(&error)
+    })
 }
 
 /// The kernel's reason for refusing a program, in a line or a few.

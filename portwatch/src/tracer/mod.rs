@@ -38,6 +38,14 @@ pub enum TracerError {
     /// The object cannot be loaded or attached.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The kernel keeps its memory to itself: since 5.13 it refuses to load what reads it
+    /// (kernel/bpf/helpers.c:bpf_base_func_proto, LOCKDOWN_BPF_READ_KERNEL), and it opens no file
+    /// of tracefs (kernel/trace/trace.c:tracing_check_open_get_tr, LOCKDOWN_TRACEFS).
+    #[error(
+        "lockdown=confidentiality: this kernel lets no program read its sockets and shows nobody \
+         its tracepoints, so no failed bind can be seen; boot with lockdown=integrity or none"
+    )]
+    LockedDown(#[source] LoadError),
     /// Its maps cannot be used.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -113,7 +121,8 @@ impl Tracer {
         if let Err(error) = &directory {
             warnings.push(format!("{error}: who took a port is not remembered"));
         }
-        let mut attached = load::attach(&mut loaded, directory.as_ref().ok(), &options.load)?;
+        let mut attached = load::attach(&mut loaded, directory.as_ref().ok(), &options.load)
+            .map_err(|error| refused(&environment, error))?;
         let started = clock::now()?;
 
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
@@ -269,6 +278,14 @@ fn ranges(facts: &mut LiveFacts, found: &Scanned) -> Vec<NetnsRange> {
         .take(NAMESPACES_TOLD)
         .filter_map(|netns| namespaces.range(netns, None))
         .collect()
+}
+
+/// Why no probe could be attached, as far as the machine tells.
+fn refused(environment: &Environment, error: LoadError) -> TracerError {
+    match environment.lockdown {
+        Some(Lockdown::Confidentiality) => TracerError::LockedDown(error),
+        Some(Lockdown::None | Lockdown::Integrity) | None => error.into(),
+    }
 }
 
 /// What of this machine takes something away from the verdicts.
