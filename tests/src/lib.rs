@@ -5,9 +5,12 @@
 //! command-line and JSON contract alone; nothing of its crate is linked.
 
 pub mod actor;
+pub mod bpf;
+pub mod cgroup;
 pub mod contract;
 pub mod event;
 pub mod expect;
+pub mod machine;
 pub mod make;
 pub mod netns;
 pub mod program;

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::process::{Command, ExitCode};
+use std::process::{self, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -18,9 +18,9 @@ use std::time::Duration;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, accept,
-    bind, connect, getpeername, getsockname, ipproto, listen, recv, send, sendto, shutdown,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
+    SocketType, accept, bind, connect, getpeername, getsockname, ipproto, listen, recv, send,
+    sendto, shutdown, socket, socket_with, sockopt,
 };
 
 /// Why a command has no value.
@@ -126,6 +126,7 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["inode", socket] => Ok(fstat(puppet.socket(socket)?)?.st_ino.to_string()),
         ["comm-hex", hex] => comm(hex),
         ["in-thread", name, rest @ ..] => in_thread(puppet, name, rest),
+        ["unix"] => unix(),
         ["lend", socket] => lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
@@ -152,7 +153,8 @@ impl Puppet {
         self.sockets().insert(name.to_owned(), Arc::new(socket));
     }
 
-    /// `tcp4`, `tcp6`, `udp4`, `udp6`, `mptcp4`; `!` behind it for a socket that does not block.
+    /// `tcp4`, `tcp6`, `udp4`, `udp6`, `mptcp4`, `mptcp6`, and for ICMP `raw4`, `raw6`, `ping4`,
+    /// `ping6`; `!` behind it for a socket that does not block.
     fn open(&self, name: &str, kind: &str) -> Outcome {
         let (kind, flags) = match kind.strip_suffix('!') {
             Some(kind) => (kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
@@ -167,6 +169,19 @@ impl Puppet {
                 AddressFamily::INET,
                 SocketType::STREAM,
                 Some(ipproto::MPTCP),
+            ),
+            "mptcp6" => (
+                AddressFamily::INET6,
+                SocketType::STREAM,
+                Some(ipproto::MPTCP),
+            ),
+            "raw4" => (AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)),
+            "raw6" => (AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6)),
+            "ping4" => (AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP)),
+            "ping6" => (
+                AddressFamily::INET6,
+                SocketType::DGRAM,
+                Some(ipproto::ICMPV6),
             ),
             _ => return Err(Failure::Usage(format!("kind `{kind}`"))),
         };
@@ -227,6 +242,20 @@ fn in_thread(puppet: &Arc<Puppet>, name: &str, words: &[&str]) -> Outcome {
         })
         .map_err(|error| usage(&error))?;
     receiver.recv().map_err(|error| usage(&error))?
+}
+
+/// A listener in the file system's absence, a client, a byte from one to the other.
+fn unix() -> Outcome {
+    let name = SocketAddrUnix::new_abstract_name(format!("pw-{}", process::id()).as_bytes())?;
+    let open = || socket(AddressFamily::UNIX, SocketType::STREAM, None);
+    let listener = open()?;
+    bind(&listener, &name)?;
+    listen(&listener, 1)?;
+    let client = open()?;
+    connect(&client, &name)?;
+    send(&client, b"x", SendFlags::empty())?;
+    let (length, _) = recv(&accept(&listener)?, &mut [0_u8; 1][..], RecvFlags::empty())?;
+    Ok(length.to_string())
 }
 
 /// Starts a child that inherits the socket and never uses it; its process id is the value.

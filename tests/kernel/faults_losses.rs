@@ -1,0 +1,181 @@
+//! Rings that are far too small: what does not fit is counted where it happens, told in the stream
+//! and in the summary, and nothing vanishes between the counters.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use portwatch_common::Counter;
+use portwatch_tests::bpf::{Counters, Objects};
+use portwatch_tests::event::Body;
+use portwatch_tests::make;
+use portwatch_tests::puppet::Puppet;
+use portwatch_tests::stage::{PORT, Stage};
+use portwatch_tests::tracer::{Bare, Tracer};
+use portwatch_tests::wait::{self, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::play::refused;
+
+/// A page: room for a few records.
+const TINY: [&str; 2] = ["--ring-size", "4096"];
+
+/// What a kind of record came to: how often it was due, and the counters of what became of it.
+const LEDGERS: [(&str, u32, &[u32]); 6] = [
+    (
+        "failures",
+        Counter::FAILURES_TRIGGERED,
+        &[Counter::FAILURES_EMITTED, Counter::FAILURES_DROPPED],
+    ),
+    (
+        "holders",
+        Counter::HOLDERS_TRIGGERED,
+        &[Counter::HOLDERS_EMITTED, Counter::HOLDERS_DROPPED],
+    ),
+    (
+        "refused",
+        Counter::REFUSED_TRIGGERED,
+        &[
+            Counter::REFUSED_EMITTED,
+            Counter::REFUSED_DROPPED,
+            Counter::REFUSED_FILTERED,
+        ],
+    ),
+    (
+        "assign",
+        Counter::ASSIGN_TRIGGERED,
+        &[
+            Counter::ASSIGN_EMITTED,
+            Counter::ASSIGN_DROPPED,
+            Counter::ASSIGN_FILTERED,
+        ],
+    ),
+    (
+        "release",
+        Counter::RELEASE_TRIGGERED,
+        &[
+            Counter::RELEASE_EMITTED,
+            Counter::RELEASE_DROPPED,
+            Counter::RELEASE_FILTERED,
+        ],
+    ),
+    (
+        "watched",
+        Counter::WATCHED_TRIGGERED,
+        &[Counter::WATCHED_EMITTED, Counter::WATCHED_DROPPED],
+    ),
+];
+
+/// A kind that was not due at all, or whose parts are not the whole; `None` if all is well.
+fn imbalance(counters: &Counters) -> Result<Option<String>> {
+    for (name, due, parts) in LEDGERS {
+        let due = counters.get(due)?;
+        let parts = parts
+            .iter()
+            .map(|part| counters.get(*part))
+            .collect::<Result<Vec<_>>>()?;
+        if due == 0 || due != parts.iter().sum::<u64>() {
+            return Ok(Some(format!("{name}: {due} are not {parts:?}")));
+        }
+    }
+    Ok(None)
+}
+
+/// Every kind of record, more than fits.
+fn load(stage: &Stage) -> Result<()> {
+    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
+    holder.listener("l", "tcp4", &[], &format!("0.0.0.0:{PORT}"))?;
+    let mut puppet = Puppet::start(&stage.netns, "made-load")?;
+    for _ in 0..100 {
+        refused(&mut puppet, "tcp4")?;
+        puppet.tell("close b")?;
+        puppet.open("f", "udp4", &[])?;
+        let foreign = puppet.ask("bind f 192.0.2.1:7000")?;
+        ensure!(foreign.is_err(), "a foreign address was bound");
+        puppet.tell("bind f 127.0.0.1:0")?;
+        puppet.tell("close f")?;
+    }
+    Ok(())
+}
+
+/// With a consumer that stands still and with nothing asked for, what was due is what was written,
+/// dropped and left out: to the last one.
+#[test]
+fn nothing_vanishes_between_the_counters() -> Result<()> {
+    for options in [&["--events", "all"][..], &[]] {
+        let Some(stage) = Stage::set()? else {
+            return Ok(());
+        };
+        let options: Vec<&str> = TINY.iter().chain(options).copied().collect();
+        let mut tracer = Bare::start(&stage.netns, &options, Stdio::null())?;
+        let counters = Objects::of(tracer.child.id())?.counters()?;
+        kill_process(Pid::from_child(&tracer.child), Signal::STOP)?;
+        load(&stage)?;
+        // With it end its programs: the counters stay in our hands, and stand still.
+        tracer.end(Some(Signal::KILL))?;
+        wait::until("balanced counters", PATIENCE, || {
+            Ok(imbalance(&counters)?.is_none().then_some(()))
+        })
+        .with_context(|| format!("{options:?}: {:?}", imbalance(&counters)))?;
+        ensure!(
+            counters.get(Counter::FAILURES_DROPPED)? > 0,
+            "the ring held everything"
+        );
+    }
+    Ok(())
+}
+
+/// What a `lost` line or the summary tells of a place.
+fn lost_of(list: Option<&Value>, place: &str) -> u64 {
+    let counts = list.and_then(Value::as_array).into_iter().flatten();
+    counts
+        .filter(|count| count.get("place").and_then(Value::as_str) == Some(place))
+        .filter_map(|count| count.get("count")?.as_u64())
+        .sum()
+}
+
+/// Failures told and failures lost are the failures made, in the stream as in the summary.
+#[test]
+fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
+    const MADE: u64 = 200;
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let made = make::listener(&stage.netns)?;
+    let tracer = Tracer::start(&stage.netns, &TINY)?;
+    let counters = Objects::of(tracer.pid())?.counters()?;
+    tracer.signal(Signal::STOP)?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    for _ in 0..MADE {
+        refused(&mut binder, "tcp4")?;
+        binder.tell("close b")?;
+    }
+    tracer.signal(Signal::CONT)?;
+    let trace = tracer.finish()?;
+    drop(made);
+    ensure!(trace.status.success(), "{}", trace.status);
+    let told = trace.conflicts().len() as u64;
+    let mut lost = 0;
+    for event in &trace.events {
+        if let Body::Lost(body) = &event.body {
+            lost += lost_of(body.get("since_last"), "failures");
+        }
+    }
+    // Other namespaces have failures too, which are lost but never told here.
+    let due = counters.get(Counter::FAILURES_TRIGGERED)?;
+    ensure!(
+        told > 0 && told < MADE && told + lost >= MADE && told + lost <= due,
+        "{told} told and {lost} lost of {MADE} (of {due} on this machine)"
+    );
+    let Some(Body::Summary(summary)) = trace.events.last().map(|event| &event.body) else {
+        anyhow::bail!("no summary: {:#?}", trace.events.last());
+    };
+    ensure!(
+        summary.get("complete") == Some(&Value::Bool(false))
+            && lost_of(summary.get("lost"), "failures") == lost,
+        "{summary:?}"
+    );
+    // What was told across the hole does not claim to know all.
+    ensure!(!trace.talk.is_empty(), "nothing was said on stderr");
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! A machine that lacks something, as the tracer sees it: file systems hidden in a mount namespace
+//! of its own, privileges taken away, a cgroup in place of the whole hierarchy.
+//!
+//! Only the tracer's own process is changed; the machine and the other tests see nothing of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::event::{Body, Event};
+use crate::netns::NetNs;
+use crate::trace::Trace;
+use crate::tracer::{Bare, binary};
+use crate::wait;
+
+/// The capabilities that tracing needs, as `setpriv` writes them.
+pub const NEEDED: [&str; 5] = [
+    "bpf",
+    "perfmon",
+    "net_admin",
+    "dac_read_search",
+    "sys_ptrace",
+];
+
+/// How the tracer is started: commands that each start the next one.
+#[derive(Debug, Clone, Default)]
+pub struct Machine(Vec<String>);
+
+impl Machine {
+    /// As it is.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self::default()
+    }
+
+    /// With its mounts changed by a shell script.
+    #[must_use]
+    pub fn mounts(script: &str) -> Self {
+        Self::whole()
+            .under(&["unshare", "--mount", "--propagation", "private"])
+            .script(script)
+    }
+
+    /// A shell script before the tracer, in the same process.
+    #[must_use]
+    pub fn script(self, script: &str) -> Self {
+        let script = format!(r#"set -e; {script}; exec "$@""#);
+        self.under(&["sh", "-c", &script, "sh"])
+    }
+
+    /// As `nobody` with these capabilities and no other.
+    #[must_use]
+    pub fn nobody_with(self, capabilities: &[&str]) -> Self {
+        let list: String = capabilities
+            .iter()
+            .map(|capability| format!(",+{capability}"))
+            .collect();
+        self.under(&[
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            &format!("--inh-caps=-all{list}"),
+            &format!("--ambient-caps=-all{list}"),
+            // The change of user has cleared it.
+            "--pdeathsig=KILL",
+        ])
+    }
+
+    /// Started by one more command.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.0.extend(command.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    fn wrapper(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+
+    /// Traces while `scene` plays, then ends the tracer as Ctrl-C does: whatever the scene caused
+    /// is in the trace, without a wait.
+    pub fn trace<T>(
+        &self,
+        netns: &NetNs,
+        options: &[&str],
+        scene: impl FnOnce(&Bare) -> Result<T>,
+    ) -> Result<(T, Trace)> {
+        let printed = NamedTempFile::new()?;
+        let options: Vec<&str> = ["--format", "json"]
+            .iter()
+            .chain(options)
+            .copied()
+            .collect();
+        let stdout = Stdio::from(printed.reopen()?);
+        let mut tracer = Bare::start_under(&self.wrapper(), netns, &options, stdout)?;
+        let played = scene(&tracer);
+        let status = tracer.end(Some(Signal::INT))?;
+        let text = fs::read_to_string(printed.path())?;
+        let played = played.with_context(|| format!("it told:\n{text}"))?;
+        let events = text.lines().map(Event::parse).collect::<Result<_>>()?;
+        let trace = Trace {
+            events,
+            status,
+            talk: String::new(),
+        };
+        Ok((played, trace))
+    }
+
+    /// Starts the tracer, which must refuse: status 2, nothing on stdout. Returns what it said.
+    pub fn refusal(&self) -> Result<String> {
+        let (_folder, copy) = reachable_binary()?;
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "timeout", "30"])
+            .args(&self.0)
+            .arg(copy)
+            .args(["watch", "--format", "json", "--duration", "100ms"])
+            .stdin(Stdio::null());
+        let output = command.output()?;
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.code() == Some(2) && output.stdout.is_empty(),
+            "{}: {talk}",
+            output.status
+        );
+        Ok(talk)
+    }
+}
+
+/// A copy of the tracer where everybody may go; the build directory may be closed to others.
+fn reachable_binary() -> Result<(TempDir, PathBuf)> {
+    let folder = tempfile::tempdir_in("/tmp")?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let copy = folder.path().join("portwatch");
+    fs::copy(binary(), &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok((folder, copy))
+}
+
+/// What a run said of itself at its start.
+#[derive(Debug)]
+pub struct Started<'a>(&'a serde_json::Map<String, Value>);
+
+impl<'a> Started<'a> {
+    /// The first line of a trace.
+    pub fn of(trace: &'a Trace) -> Result<Self> {
+        match trace.events.first().map(|event| &event.body) {
+            Some(Body::Start(start)) => Ok(Self(start)),
+            _ => anyhow::bail!("no `start`: {:?}", trace.events.first()),
+        }
+    }
+
+    /// Whether a warning has these words.
+    #[must_use]
+    pub fn warns_of(&self, words: &str) -> bool {
+        let warnings = self.0.get("warnings").and_then(Value::as_array);
+        let has = |warning: &Value| warning.as_str().is_some_and(|text| text.contains(words));
+        warnings.is_some_and(|warnings| warnings.iter().any(has))
+    }
+
+    /// The attached hooks' targets.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<&'a str> {
+        self.targets("hooks")
+    }
+
+    /// The refused hooks' targets.
+    #[must_use]
+    pub fn refused(&self) -> Vec<&'a str> {
+        self.targets("hooks_refused")
+    }
+
+    /// Why a hook was refused and what is lost by that.
+    #[must_use]
+    pub fn refusal_of(&self, target: &str) -> Option<(&'a str, &'a str)> {
+        let refused = self.0.get("hooks_refused")?.as_array()?;
+        let hook = refused
+            .iter()
+            .find(|hook| hook.get("target").and_then(Value::as_str) == Some(target))?;
+        Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
+    }
+
+    fn targets(&self, list: &str) -> Vec<&'a str> {
+        let hooks = self.0.get(list).and_then(Value::as_array);
+        hooks
+            .into_iter()
+            .flatten()
+            .filter_map(|hook| hook.get("target")?.as_str())
+            .collect()
+    }
+}
+
+/// Waits until a process has given a signal's handling back to the kernel's default.
+pub fn wait_default(pid: u32, signal: Signal) -> Result<()> {
+    let bit = 1_u64 << (signal.as_raw() - 1);
+    wait::until("the signal's default", Duration::from_secs(10), || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .context("no SigCgt")?;
+        let caught = u64::from_str_radix(caught.trim(), 16)?;
+        Ok((caught & bit == 0).then_some(()))
+    })
+}
