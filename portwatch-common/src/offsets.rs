@@ -70,6 +70,7 @@ use Want::{Bits, Enum, IsPointer, Member, MemberSize, Size};
 offsets! {
     task_tgid = Member("task_struct", "tgid");
     task_pid = Member("task_struct", "pid");
+    task_flags = Member("task_struct", "flags");
     task_files = Member("task_struct", "files");
     task_group_leader = Member("task_struct", "group_leader");
     task_real_parent = Member("task_struct", "real_parent");
@@ -121,6 +122,7 @@ offsets! {
     sk_uid = Member("sock", "sk_uid");
     sk_userlocks = Bits("sock", "sk_userlocks");
     sk_reuseport_cb = Member("sock", "sk_reuseport_cb");
+    tw_substate = Member("inet_timewait_sock", "tw_substate");
     tw_connect_bind = Bits("inet_timewait_sock", "tw_connect_bind"), optional;
     inet_flags = Member("inet_sock", "inet_flags"), optional;
     inet_flag_freebind = Enum("INET_FLAGS_FREEBIND"), optional;

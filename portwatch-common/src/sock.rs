@@ -34,7 +34,7 @@ pub struct Sock {
     pub port: u16,
     /// `skc_dport` in host order; 0 = no peer.
     pub peer_port: u16,
-    /// `skc_state`.
+    /// `skc_state`; `tw_substate` of a small socket in FIN_WAIT2, which has no `FLAG_FULL`.
     pub state: u8,
     /// `skc_reuse`: 0, 1 or 2 (SK_FORCE_REUSE).
     pub reuse: u8,

@@ -169,6 +169,7 @@ pub(crate) fn has_file(sk: u64) -> bool {
 #[inline(always)]
 pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     let state = state(sk);
+    let mut told_state = state;
     let family = family(sk);
     let mut flags = 0;
     let mut uid = 0;
@@ -184,6 +185,10 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     // behind `struct sock_common` may be read of them as a `struct sock`.
     if state == Sock::STATE_TIME_WAIT {
         flags &= !Sock::FLAG_KERNEL;
+        // FIN_WAIT2 of an orphan that is kept small (net/ipv4/tcp_minisocks.c:tcp_time_wait).
+        if read::<u8>(sk, off!(tw_substate)) == Sock::STATE_FIN_WAIT2 {
+            told_state = Sock::STATE_FIN_WAIT2;
+        }
         if has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0 {
             flags |= Sock::FLAG_CONNECT_BIND;
         }
@@ -228,7 +233,7 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
         (*to).protocol = protocol;
         (*to).port = port(sk);
         (*to).peer_port = u16::from_be(peer_port_be(sk));
-        (*to).state = state;
+        (*to).state = told_state;
         (*to).reuse = reuse(sk);
         (*to).reuseport = bits(sk, off!(skc_reuseport));
         (*to).userlocks = locks;
