@@ -13,6 +13,7 @@ pub struct Config {
     /// Not 0: the start-up scan is complete, so a socket without an entry is younger than the
     /// probes.
     pub snapshot_done: u32,
-    /// Padding, 0.
-    pub pad: u32,
+    /// Tgid of portwatch itself, written by its own iterator: a close that runs in it is that of a
+    /// process whose descriptor the iterator was looking at.
+    pub own_tgid: u32,
 }

@@ -42,3 +42,18 @@ pub(crate) fn snapshot_done() -> bool {
         .get(0)
         .is_some_and(|config| config.snapshot_done != 0)
 }
+
+/// Tgid of portwatch itself, whatever pid namespace it runs in; 0 before its first scan.
+#[inline(always)]
+pub(crate) fn own_tgid() -> u32 {
+    CONFIG.get(0).map_or(0, |config| config.own_tgid)
+}
+
+/// Portwatch's own task runs the iterator: now its tgid is known.
+#[inline(always)]
+pub(crate) fn set_own_tgid(tgid: u32) {
+    if let Some(config) = CONFIG.get_ptr_mut(0) {
+        // SAFETY: a value of our own map; user space writes 0 here, which the next scan mends.
+        unsafe { (*config).own_tgid = tgid };
+    }
+}

@@ -101,20 +101,26 @@ pub(crate) fn released(cookie: u64, sk: u64) {
     let was_connected = sock::protocol(sk) == sock::IPPROTO_TCP && sock::peer_port_be(sk) != 0;
     // SAFETY: the entry belongs to this socket, and its last descriptor is being closed here.
     let known = unsafe { OWNERS.get(cookie) };
-    if was_connected {
+    let closer = task::current();
+    let closer_had_it = task::may_have_had_files(closer);
+    if was_connected && (known.is_some() || closer_had_it) {
         let mut owner = match known {
             Some(owner) => *owner,
             None => NOBODY,
         };
         if owner.source != OwnerSource::CALL {
-            // SAFETY: a local.
-            unsafe { task::fill_owner(&raw mut owner, task::current()) };
+            if closer_had_it {
+                // SAFETY: a local.
+                unsafe { task::fill_owner(&raw mut owner, closer) };
+            }
             if owner.origin == Origin::UNKNOWN {
                 owner.origin = origin_at_close(sk, owner.source);
             }
             owner.port = sock::port(sk);
-            owner.source = OwnerSource::RELEASE;
-            owner.seen_at = now();
+            if closer_had_it {
+                owner.source = OwnerSource::RELEASE;
+                owner.seen_at = now();
+            }
         }
         owner.released_at = now();
         let _ = PAST.insert(cookie, owner, 0);

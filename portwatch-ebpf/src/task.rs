@@ -3,7 +3,10 @@
 //! Taken from the task and not from the `bpf_get_current_*` helpers: those are refused in sock_ops
 //! on 6.1 and name the thread, which is not what a user calls the process.
 
-use crate::{config::off, sock::read};
+use crate::{
+    config::{self, off},
+    sock::read,
+};
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 use core::ffi::c_void;
 use portwatch_common::{Owner, Task};
@@ -26,6 +29,17 @@ pub(crate) fn tgid(task: u64) -> u32 {
 pub(crate) fn net(task: u64) -> u64 {
     let proxy: u64 = read(task, off!(task_nsproxy));
     read(proxy, off!(nsproxy_net))
+}
+
+/// A process of a user's, and not portwatch. The last reference to a file is dropped in whatever
+/// process had it last: in a kernel thread (fs/file_table.c:delayed_fput, net/unix/garbage.c), or in
+/// portwatch, whose descriptor iterator holds each file while it looks at it.
+#[inline(always)]
+pub(crate) fn may_have_had_files(task: u64) -> bool {
+    /// `PF_KTHREAD` (include/linux/sched.h).
+    const KERNEL_THREAD: u32 = 0x0020_0000;
+    let flags: u32 = read(task, off!(task_flags));
+    flags & KERNEL_THREAD == 0 && tgid(task) != config::own_tgid()
 }
 
 /// This is the last thread of its group (kernel/exit.c:do_exit decrements `signal->live` before
@@ -87,6 +101,25 @@ pub(crate) unsafe fn fill_owner(to: *mut Owner, task: u64) {
         (*to).cgroup = cgroup(task);
         (*to).tgid = tgid(task);
         (*to).uid = euid(task);
+    }
+}
+
+/// Writes every field of `to` from what is remembered; all zeros if that is nobody.
+///
+/// # Safety
+/// `from` is valid for reads, `to` for writes.
+#[inline(always)]
+pub(crate) unsafe fn fill_from_owner(to: *mut Task, from: *const Owner) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).tgid = (*from).tgid;
+        (*to).tid = (*from).tgid;
+        (*to).ppid = 0;
+        (*to).uid = (*from).uid;
+        (*to).start_time = (*from).start_time;
+        (*to).cgroup = (*from).cgroup;
+        (*to).comm[0] = (*from).comm[0];
+        (*to).comm[1] = (*from).comm[1];
     }
 }
 

@@ -138,9 +138,14 @@ unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, watched: u3
     // SAFETY: the caller's promise.
     unsafe {
         (*to).header = header::<ReleaseRecord>(RecordKind::RELEASE, owners::now(), 0);
-        task::fill(&raw mut (*to).task, task::current());
-        sock::fill(&raw mut (*to).sock, sk, sock::protocol(sk));
         crate::walk::copy_owner(&raw mut (*to).owner, known);
+        let closer = task::current();
+        if task::may_have_had_files(closer) {
+            task::fill(&raw mut (*to).task, closer);
+        } else {
+            task::fill_from_owner(&raw mut (*to).task, &raw const (*to).owner);
+        }
+        sock::fill(&raw mut (*to).sock, sk, sock::protocol(sk));
         (*to).netns_cookie = sock::net_cookie(net);
         (*to).netns = sock::net_inum(net);
         (*to).watched = watched;

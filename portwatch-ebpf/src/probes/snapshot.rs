@@ -40,6 +40,7 @@ pub(crate) extern "C" fn snapshot(ctx: *mut c_void) -> i32 {
     if task.is_null() || file.is_null() {
         return 0;
     }
+    config::set_own_tgid(task::tgid(task::current()));
     // SAFETY: a `struct file` that is not null.
     let socket = unsafe { bpf_sock_from_file(file.cast()) };
     if socket.is_null() {
