@@ -19,6 +19,9 @@ pub use kernel::{KernelRelease, Lockdown};
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).
 const TRACEFS: &str = "/sys/kernel/tracing";
 
+/// Where it was before 4.1. aya looks for tracepoints in these two places and in no other.
+const OLD_TRACEFS: &str = "/sys/kernel/debug/tracing";
+
 /// Inode of the root of every cgroup2 hierarchy: the first that kernfs gives.
 const CGROUP_ROOT: u64 = 1;
 
@@ -155,15 +158,16 @@ impl Environment {
     }
 }
 
-/// tracefs among the mounts; the place where it belongs comes first.
+/// tracefs among the mounts, where the loader finds it; the place where it belongs comes first. A
+/// mount anywhere else is of no use.
 fn tracefs(mounts: &[Mount], has_place: bool, supported: &str) -> Tracefs {
-    let mut found: Vec<&Mount> = mounts
-        .iter()
-        .filter(|mount| mount.kind == "tracefs")
-        .collect();
-    found.sort_by_key(|mount| mount.point != Path::new(TRACEFS));
-    match found.first() {
-        Some(mount) => Tracefs::Mounted(mount.point.clone()),
+    let mounted_at = |place: &&str| {
+        mounts
+            .iter()
+            .any(|mount| mount.kind == "tracefs" && mount.point == Path::new(place))
+    };
+    match [TRACEFS, OLD_TRACEFS].into_iter().find(mounted_at) {
+        Some(place) => Tracefs::Mounted(PathBuf::from(place)),
         None if has_place && has_file_system(supported, "tracefs") => {
             Tracefs::Mountable(PathBuf::from(TRACEFS))
         }

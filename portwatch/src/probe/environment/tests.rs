@@ -86,7 +86,11 @@ fn tracefs_where_it_belongs_or_elsewhere() {
     let both = [HYBRID, V2].concat();
     assert_eq!(find(&both, true, SUPPORTED), at("/sys/kernel/tracing"));
     let place = PathBuf::from("/sys/kernel/tracing");
-    assert_eq!(find(V1, true, SUPPORTED), Tracefs::Mountable(place));
+    let elsewhere = V2.replace("/sys/kernel/tracing", "/mnt/tracing");
+    for none in [V1, &elsewhere] {
+        let mountable = Tracefs::Mountable(place.clone());
+        assert_eq!(find(none, true, SUPPORTED), mountable, "{none}");
+    }
     assert_eq!(find(V1, false, SUPPORTED), Tracefs::Missing);
     assert_eq!(find(V1, true, "nodev\tsysfs\n"), Tracefs::Missing);
 }
