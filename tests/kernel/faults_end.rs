@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Seek};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::bpf::{Object, Objects};
@@ -99,9 +99,9 @@ fn a_second_signal_ends_it_at_once() -> Result<()> {
         wait_default(tracer.child.id(), signal)?;
         ensure!(tracer.child.try_wait()?.is_none(), "it did not wait");
         kill_process(pid, signal)?;
-        let soon = Duration::from_secs(1);
-        let status = wait::until("the end", soon, || Ok(tracer.child.try_wait()?))?;
-        ensure!(!status.success(), "{status}");
+        let status = tracer.end(None)?;
+        // Not by itself, after it had waited long enough.
+        ensure!(status.signal() == Some(signal.as_raw()), "{status}");
         drop(reader);
     }
     Ok(())

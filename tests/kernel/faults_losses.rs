@@ -179,3 +179,36 @@ fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
     ensure!(!trace.talk.is_empty(), "nothing was said on stderr");
     Ok(())
 }
+
+/// Another thread takes the descriptor away before the failed call ends: what cannot be read is
+/// counted, so that failures told and failures lost are the failures made.
+#[test]
+fn a_failure_whose_descriptor_is_gone_is_told_as_lost() -> Result<()> {
+    let Some(stage) = Stage::alone()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let counters = Objects::of(tracer.pid())?.counters()?;
+    let _made = make::listener(&stage.netns)?;
+    let mut binder = Puppet::start(&stage.netns, "made-swapper")?;
+    binder.open("b", "tcp4", &[])?;
+    let mut made = 0;
+    wait::until("a descriptor swapped in time", PATIENCE, || {
+        made += binder.tell_number(&format!("swap-and-bind b 0.0.0.0:{PORT} 200"))?;
+        Ok((counters.get(Counter::SOCKET_UNREADABLE)? > 0).then_some(()))
+    })?;
+    tracer.wait_for("lost", PATIENCE, |event| {
+        matches!(event.body, Body::Lost(_))
+    })?;
+    let trace = tracer.finish()?;
+    let told = trace.conflicts().len() as u64;
+    let Some(Body::Summary(summary)) = trace.events.last().map(|event| &event.body) else {
+        anyhow::bail!("no summary: {:#?}", trace.events.last());
+    };
+    let lost = lost_of(summary.get("lost"), "sockets");
+    ensure!(
+        lost > 0 && told + lost == made && summary.get("complete") == Some(&Value::Bool(false)),
+        "{told} told and {lost} lost of {made}: {summary:?}"
+    );
+    Ok(())
+}

@@ -44,12 +44,21 @@ impl Stage {
 
     /// The same without the two addresses.
     pub fn bare() -> Result<Option<Self>> {
+        Self::on(Slot::take)
+    }
+
+    /// The same, bare, while no other stage exists: for what every tracer of the machine tells.
+    pub fn alone() -> Result<Option<Self>> {
+        Self::on(Slot::take_all)
+    }
+
+    fn on(slot: impl FnOnce() -> Slot) -> Result<Option<Self>> {
         if let Some(reason) = hindrance() {
             // Not a print macro: the test runner hides those of tests that pass.
             writeln!(io::stderr(), "SKIPPED: {reason}")?;
             return Ok(None);
         }
-        let slot = Slot::take();
+        let slot = slot();
         let netns = NetNs::new()?;
         Ok(Some(Self { netns, _slot: slot }))
     }
@@ -74,23 +83,32 @@ pub fn skip_without(program: &str) -> Result<()> {
     Ok(())
 }
 
+/// So many of the slots.
 #[derive(Debug)]
-struct Slot;
+struct Slot(usize);
 
 impl Slot {
     fn take() -> Self {
+        Self::take_several(1)
+    }
+
+    fn take_all() -> Self {
+        Self::take_several(SLOTS)
+    }
+
+    fn take_several(wanted: usize) -> Self {
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken >= SLOTS {
+        while *taken + wanted > SLOTS {
             taken = FREED.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken += 1;
-        Self
+        *taken += wanted;
+        Self(wanted)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        FREED.notify_one();
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        FREED.notify_all();
     }
 }

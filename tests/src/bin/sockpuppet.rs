@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{self, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -16,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::fstat;
-use rustix::io::Errno;
+use rustix::io::{Errno, dup, dup2};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
     SocketType, accept, bind, connect, getpeername, getsockname, ipproto, listen, recv, send,
@@ -127,6 +128,9 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["comm-hex", hex] => comm(hex),
         ["in-thread", name, rest @ ..] => in_thread(puppet, name, rest),
         ["unix"] => unix(),
+        ["swap-and-bind", socket, address, times] => {
+            swap_and_bind(puppet.socket(socket)?, parse(address)?, number(times)?)
+        }
         ["lend", socket] => lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
@@ -242,6 +246,33 @@ fn in_thread(puppet: &Arc<Puppet>, name: &str, words: &[&str]) -> Outcome {
         })
         .map_err(|error| usage(&error))?;
     receiver.recv().map_err(|error| usage(&error))?
+}
+
+/// Binds while another thread swaps the descriptor between the socket and /dev/null: how often that
+/// failed for want of the port.
+fn swap_and_bind(socket: Arc<OwnedFd>, address: SocketAddr, times: i32) -> Outcome {
+    let null = File::open("/dev/null").map_err(|error| usage(&error))?;
+    let mut swapped = dup(&socket)?;
+    let number = swapped.as_raw_fd();
+    let done = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&done);
+    let swapping = thread::spawn(move || -> Result<OwnedFd, Errno> {
+        while !theirs.load(Ordering::Relaxed) {
+            dup2(&null, &mut swapped)?;
+            dup2(&socket, &mut swapped)?;
+        }
+        Ok(swapped)
+    });
+    let mut refused = 0;
+    for _ in 0..times {
+        // SAFETY: `swapped` lives until the thread is joined, and is never closed meanwhile.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        refused += u32::from(bind(descriptor, &address) == Err(Errno::ADDRINUSE));
+    }
+    done.store(true, Ordering::Relaxed);
+    let joined = swapping.join().map_err(|_| usage(&"the thread panicked"))?;
+    drop(joined?);
+    Ok(refused.to_string())
 }
 
 /// A listener in the file system's absence, a client, a byte from one to the other.
