@@ -16,4 +16,8 @@ pub struct Config {
     /// Tgid of portwatch itself, written by its own iterator: a close that runs in it is that of a
     /// process whose descriptor the iterator was looking at.
     pub own_tgid: u32,
+    /// Not 0: only calls in the network namespaces of the map NETNS are told.
+    pub only_netns: u32,
+    /// Padding, 0.
+    pub pad: u32,
 }

@@ -17,7 +17,7 @@ size! {
     Sock = 88,
     Owner = 72,
     PortKey = 24,
-    Config = 16,
+    Config = 24,
     FailureRecord = 232,
     HolderRecord = 200,
     AssignRecord = 176,

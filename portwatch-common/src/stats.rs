@@ -59,6 +59,8 @@ impl Counter {
     pub const SOCKET_UNREADABLE: u32 = 24;
     /// Sockets without a cookie when their port was taken: not remembered.
     pub const NO_COOKIE: u32 = 25;
+    /// Failed calls in network namespaces that nobody asked for (`--netns`).
+    pub const FAILURES_FILTERED: u32 = 26;
     /// How many counters there are.
-    pub const COUNT: u32 = 26;
+    pub const COUNT: u32 = 27;
 }

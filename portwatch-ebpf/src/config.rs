@@ -1,6 +1,6 @@
 //! What user space asks for, and the offsets it resolved.
 
-use crate::maps::CONFIG;
+use crate::maps::{CONFIG, NETNS};
 use portwatch_common::Offsets;
 
 /// Written by the loader (`EbpfLoader::override_global`) before the object is loaded; frozen
@@ -33,6 +33,13 @@ pub(crate) fn traffic() -> bool {
 #[inline(always)]
 pub(crate) fn refused() -> bool {
     CONFIG.get(0).is_some_and(|config| config.refused != 0)
+}
+
+/// Calls in this network namespace are wanted.
+#[inline(always)]
+pub(crate) fn wants_netns(inum: u32) -> bool {
+    let all = CONFIG.get(0).is_none_or(|config| config.only_netns == 0);
+    all || NETNS.get_ptr(inum).is_some()
 }
 
 /// The start-up scan is complete.

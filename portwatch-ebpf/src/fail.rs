@@ -27,6 +27,10 @@ pub(crate) struct Refusal {
 #[inline(always)]
 pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
     stats::count(Counter::FAILURES_TRIGGERED);
+    if !config::wants_netns(sock::net_inum(sock::net(refusal.sk))) {
+        stats::count(Counter::FAILURES_FILTERED);
+        return;
+    }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
         stats::count(Counter::FAILURES_DROPPED);
         return;
@@ -71,7 +75,8 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
 #[inline(always)]
 pub(crate) fn refused(refusal: Refusal) {
     stats::count(Counter::REFUSED_TRIGGERED);
-    if !config::refused() {
+    let wanted = config::refused() && config::wants_netns(sock::net_inum(sock::net(refusal.sk)));
+    if !wanted {
         stats::count(Counter::REFUSED_FILTERED);
         return;
     }

@@ -12,6 +12,10 @@ use crate::walk::Walk;
 #[map]
 pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 
+/// `net.ns.inum` of the namespaces that were asked for, if not all are.
+#[map]
+pub(crate) static NETNS: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
+
 /// Failures, their holders, and the ends of incidents: few, precious, each wakes user space.
 #[map]
 pub(crate) static FAILURES: RingBuf = RingBuf::with_byte_size(1 << 22, 0);

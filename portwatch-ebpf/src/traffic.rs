@@ -29,7 +29,7 @@ pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
         }
     }
     stats::count(Counter::ASSIGN_TRIGGERED);
-    if !config::traffic() {
+    if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
         stats::count(Counter::ASSIGN_FILTERED);
         return;
     }
@@ -63,7 +63,7 @@ pub(crate) fn released(sk: u64, cookie: u64) {
         return;
     }
     stats::count(Counter::RELEASE_TRIGGERED);
-    if !config::traffic() {
+    if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
         stats::count(Counter::RELEASE_FILTERED);
         return;
     }

@@ -34,7 +34,10 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
         ..Selection::default()
     };
     let told = runtime()?.block_on(async {
-        let (mut tracer, facts, start) = Tracer::start(&TracerOptions::default())?;
+        let (mut tracer, facts, start) = Tracer::start(&TracerOptions {
+            netns: selection.netns.clone(),
+            ..TracerOptions::default()
+        })?;
         let (sink, hangup) = open(&Output::Stdout, format, common, &tracer)?;
         let (sink, seen) = Watching::new(sink);
         let redact = Redact::new(Cmdline::Full, false, false);
@@ -42,7 +45,14 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
             own_netns: tracer.own_netns,
             ..Options::default()
         };
-        let mut pipeline = assemble(&mut tracer, facts, Box::new(sink), &selection, redact, options);
+        let mut pipeline = assemble(
+            &mut tracer,
+            facts,
+            Box::new(sink),
+            &selection,
+            redact,
+            options,
+        );
         pipeline.start(Start {
             filters: selection.told(),
             ..start

@@ -74,6 +74,7 @@ fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
         },
         traffic: wants(EventName::Assign) || wants(EventName::Release),
         refused: wants(EventName::Refused),
+        netns: selection.netns.clone(),
     }
 }
 

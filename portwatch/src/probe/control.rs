@@ -46,6 +46,7 @@ pub struct Control {
     config: Array<MapData, ConfigValue>,
     stats: PerCpuArray<MapData, u64>,
     watched: HashMap<MapData, u64, u64>,
+    netns: HashMap<MapData, u32, u32>,
     current: Config,
 }
 
@@ -59,15 +60,26 @@ impl Control {
             config: take(ebpf, "CONFIG")?,
             stats: take(ebpf, "STATS")?,
             watched: take(ebpf, "WATCHED")?,
+            netns: take(ebpf, "NETNS")?,
             current: Config::default(),
         })
     }
 
-    /// Says what is wanted of the probes.
+    /// Says what is wanted of the probes; no namespace = all of them. More namespaces than the map
+    /// holds are all wanted as well: the filter behind correlate sorts them out.
     ///
     /// # Errors
     /// The kernel refused the write.
-    pub fn want(&mut self, traffic: bool, refused: bool) -> Result<(), ControlError> {
+    pub fn want(
+        &mut self,
+        traffic: bool,
+        refused: bool,
+        netns: &[u32],
+    ) -> Result<(), ControlError> {
+        let stored = netns
+            .iter()
+            .try_for_each(|inum| self.netns.insert(inum, 1, 0));
+        self.current.only_netns = u32::from(!netns.is_empty() && stored.is_ok());
         self.current.traffic = u32::from(traffic);
         self.current.refused = u32::from(refused);
         self.write()
@@ -91,13 +103,13 @@ impl Control {
             })
     }
 
-    /// Reads every counter.
+    /// Reads the given counters; the others stay 0.
     ///
     /// # Errors
     /// The kernel refused the read.
-    pub fn totals(&self) -> Result<Totals, ControlError> {
+    pub fn totals(&self, counters: impl Iterator<Item = u32>) -> Result<Totals, ControlError> {
         let mut totals = Totals::default();
-        for (counter, total) in (0..Counter::COUNT).zip(&mut totals.0) {
+        for counter in counters {
             let values = self
                 .stats
                 .get(&counter, 0)
@@ -105,7 +117,9 @@ impl Control {
                     name: "STATS",
                     source,
                 })?;
-            *total = values.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+            if let Some(total) = totals.0.get_mut(counter as usize) {
+                *total = values.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+            }
         }
         Ok(totals)
     }

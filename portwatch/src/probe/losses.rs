@@ -53,6 +53,11 @@ const KINDS: &[(&str, u32, &str)] = &[
     ),
 ];
 
+/// The counters that [`since`] looks at.
+pub fn counters() -> impl Iterator<Item = u32> {
+    KINDS.iter().map(|(_, counter, _)| *counter)
+}
+
 /// What was lost since the totals `before`; kinds without a loss are left out.
 #[must_use]
 pub fn since(before: &Totals, now: &Totals) -> Vec<LostCount> {

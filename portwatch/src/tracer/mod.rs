@@ -66,6 +66,8 @@ pub struct TracerOptions {
     pub traffic: bool,
     /// Calls refused for other reasons are wanted.
     pub refused: bool,
+    /// Only these network namespaces are wanted; none = all.
+    pub netns: Vec<u32>,
 }
 
 /// Attached probes.
@@ -115,7 +117,7 @@ impl Tracer {
         crate::probe::diagnostics::listen(&mut loaded.ebpf);
         let mut control = Control::take(&mut loaded.ebpf)?;
         let mut live = Live::take(&mut loaded.ebpf)?;
-        control.want(options.traffic, options.refused)?;
+        control.want(options.traffic, options.refused, &options.netns)?;
 
         let directory = cgroup::open(&environment.cgroup2);
         if let Err(error) = &directory {

@@ -193,7 +193,7 @@ fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), Sin
 
 /// What the kernel side dropped since the last time.
 fn tell_losses(tracer: &mut Tracer, pipeline: &mut Pipeline, now: Ktime) -> Result<(), SinkError> {
-    let totals = match tracer.control.totals() {
+    let totals = match tracer.control.totals(losses::counters()) {
         Ok(totals) => totals,
         Err(error) => {
             log::error!("{error}");
