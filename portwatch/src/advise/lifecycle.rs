@@ -1,6 +1,7 @@
 //! The ends of incidents and the refusals of another kind, in one sentence each.
 
-use super::text::{duration, requester, wanted};
+use super::text::{requester, wanted};
+use crate::report::time::human;
 use crate::report::{Call, FreedBy, How, Refused, Resolved};
 
 /// How an incident ended.
@@ -8,7 +9,7 @@ use crate::report::{Call, FreedBy, How, Refused, Resolved};
 pub fn resolved_message(resolved: &Resolved) -> String {
     let who = requester(&resolved.requester);
     let wanted = wanted(&resolved.wanted);
-    let after = duration(resolved.after_ms);
+    let after = human(resolved.after_ms);
     let tries = match resolved.attempts {
         1 => "1 failed try".to_owned(),
         tries => format!("{tries} failed tries"),

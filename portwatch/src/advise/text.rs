@@ -1,7 +1,7 @@
 //! Small phrases: endpoints, processes, ages.
 
-use crate::correlate::clock::time_of_day;
 use crate::correlate::verdict::Ground;
+use crate::report::time::{human, time_of_day};
 use crate::report::{Endpoint, Holder, HolderProcess, Process, StateName, TransportName, Wanted};
 use std::net::IpAddr;
 
@@ -84,36 +84,23 @@ pub(super) fn ago(holder: &Holder, ground: &Ground) -> String {
     age(holder, ground).map_or_else(String::new, |age| format!(", {age}"))
 }
 
-/// `, since 2d 4h ago`; empty when the age is not known.
+/// `, for 2d 4h`, `, since before portwatch started (10:12:03 UTC)`; empty when the age is not known.
 pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
-    age(holder, ground).map_or_else(String::new, |age| format!(", since {age}"))
+    match (holder.held_ms, age(holder, ground)) {
+        (Some(held), _) => format!(", for {}", human(held)),
+        (None, Some(age)) => format!(", since {age}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn age(holder: &Holder, ground: &Ground) -> Option<String> {
     match (holder.held_ms, holder.held_at_least_ms) {
-        (Some(held), _) => Some(format!("{} ago", duration(held))),
+        (Some(held), _) => Some(format!("{} ago", human(held))),
         (None, Some(_)) => {
             let start = time_of_day(ground.anchor, ground.start);
             Some(format!("before portwatch started ({start} UTC)"))
         }
         (None, None) => None,
-    }
-}
-
-/// The two largest units: `2d 4h`, `3m 20s`, `450ms`.
-pub(super) fn duration(ms: u64) -> String {
-    let s = ms / 1000;
-    let (days, hours, minutes, seconds) = (s / 86_400, s / 3600 % 24, s / 60 % 60, s % 60);
-    let two = |a: u64, a_unit: &str, b: u64, b_unit: &str| match b {
-        0 => format!("{a}{a_unit}"),
-        b => format!("{a}{a_unit} {b}{b_unit}"),
-    };
-    match (days, hours, minutes, seconds) {
-        (0, 0, 0, 0) => format!("{ms}ms"),
-        (0, 0, 0, seconds) => format!("{seconds}s"),
-        (0, 0, minutes, seconds) => two(minutes, "m", seconds, "s"),
-        (0, hours, minutes, _) => two(hours, "h", minutes, "m"),
-        (days, hours, _, _) => two(days, "d", hours, "h"),
     }
 }
 
@@ -138,23 +125,6 @@ pub(super) fn state(state: StateName) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_show_their_two_largest_units() {
-        let cases = [
-            (0, "0ms"),
-            (450, "450ms"),
-            (12_999, "12s"),
-            (60_000, "1m"),
-            (200_000, "3m 20s"),
-            (3_600_000, "1h"),
-            (187_654_321, "2d 4h"),
-            (86_400_000 * 400, "400d"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
-        }
-    }
 
     #[test]
     fn ipv6_is_bracketed_before_a_port() {

@@ -1,13 +1,13 @@
 //! One holder of the port: judged by the rule, named, and told in the contract's words.
 
 use super::cause::{self, Reading};
-use super::clock::{millis, rfc3339};
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
-use super::origin::{self, Taken, is_kernel};
+use super::origin::{self, Proof, Taken, is_kernel};
 use super::people::{self, Who};
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
+use crate::report::time::{millis, rfc3339};
 use crate::report::{ClockAnchor, Holder, HolderKind, SinceSource};
 
 /// A holder with everything that the verdict needs of it.
@@ -146,7 +146,11 @@ impl Judged<'_> {
             blocking: self.outcome == Outcome::Blocks,
             kind: kind(socket, self.taken),
             state: words::state(socket),
-            origin: self.taken.origin.map(words::origin),
+            // What is only deduced is in the cause, whose certainty says so.
+            origin: (self.taken.proof != Proof::Deduced)
+                .then_some(self.taken.origin)
+                .flatten()
+                .map(words::origin),
             local: words::local(socket),
             peer: words::peer(socket),
             device: words::device(socket.device, facts).filter(|_| socket.device != 0),

@@ -7,10 +7,10 @@ mod freed;
 mod number;
 mod one;
 
-use super::clock::millis;
 use super::verdict::Verdict;
 use crate::advise;
 use crate::decode::event::{Assign, Exit, Failure, Ktime, Release, Tgid};
+use crate::report::time::millis;
 use crate::report::{Body, How, Report, Resolved};
 use freed::{Closing, Freed};
 use number::Numbers;

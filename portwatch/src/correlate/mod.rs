@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cause;
-pub mod clock;
 pub mod conflict_rule;
 pub mod holder;
 pub mod incident;

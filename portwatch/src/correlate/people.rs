@@ -3,11 +3,11 @@
 //! A process is its thread-group leader with its start time. Facts of /proc count only for the
 //! very process that was asked about; what is not known is left out.
 
-use super::clock::rfc3339;
 use super::origin::Taken;
 use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Socket, Task, Tgid};
 use crate::enrich::facts::{ProcessFacts, SocketUser};
 use crate::enrich::{EventFacts, same_start};
+use crate::report::time::rfc3339;
 use crate::report::{ClockAnchor, HolderProcess, Process};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,11 +1,11 @@
 //! Ports taken and let go, and refusals of another kind, in the contract's words.
 
-use super::clock::millis;
 use super::people::requester;
 use super::words;
 use crate::advise;
 use crate::decode::event::{Assign, Failure, OwnerSource, Release};
 use crate::enrich::EventFacts;
+use crate::report::time::millis;
 use crate::report::{self, ClockAnchor};
 
 pub(super) fn assign(event: &Assign, facts: &EventFacts, anchor: ClockAnchor) -> report::Assign {

@@ -8,6 +8,7 @@ mod conflict;
 mod identifiers;
 mod lifecycle;
 mod process;
+pub mod time;
 mod traffic;
 
 pub use conflict::{Advice, Conflict, Holder, PortRange, Wanted};

@@ -7,7 +7,7 @@ mod tests;
 use super::line::{Class, Content, Line};
 use super::printer::Compose;
 use super::text;
-use super::time::{rfc3339, wall};
+use crate::report::time::rfc3339;
 use crate::report::{Body, ClockAnchor, Report, SCHEMA};
 use formatter::SafeFormatter;
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl Compose for Json {
             Body::Lost(body) => ("lost", Class::Essential, to_string(body)),
             Body::Summary(body) => ("summary", Class::Essential, to_string(body)),
         };
-        let time = rfc3339(wall(self.anchor, report.at));
+        let time = rfc3339(self.anchor, report.at);
         let before = format!(r#"{{"schema":"{SCHEMA}","type":"{kind}","time":"{time}","seq":"#);
         // No body is empty: what follows its brace can be put behind the envelope's fields.
         let after = format!(r#","host":{},{}"#, self.host, &body[1..]);

@@ -1,30 +1,7 @@
-//! Kernel time to wall time, and both to words.
+//! Wall time as the reader's own clock shows it.
 
-use crate::decode::event::Ktime;
-use crate::report::ClockAnchor;
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
-
-const NANOSECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
-
-/// Wall time of `at`; the ends of the calendar where that lies outside it.
-#[must_use]
-pub fn wall(anchor: ClockAnchor, at: Ktime) -> Timestamp {
-    let ns = i128::from(anchor.realtime_ns) + i128::from(at.0) - i128::from(anchor.boottime_ns);
-    let end = if ns < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
-    Timestamp::from_nanosecond(ns).unwrap_or(end)
-}
-
-/// RFC 3339, UTC, nine digits: `2026-11-22T10:15:00.123456789Z`.
-#[must_use]
-pub fn rfc3339(at: Timestamp) -> String {
-    NANOSECONDS.timestamp_to_string(&at)
-}
 
 /// Local time with its offset, to the millisecond: `2026-11-22 11:15:00.123+01:00`.
 #[must_use]
@@ -42,78 +19,15 @@ pub fn local_clock(at: Timestamp, zone: &TimeZone) -> String {
         .to_string()
 }
 
-/// A length of time as people say it, two units at most: `187 ms`, `4.2 s`, `5m 12s`, `2d 4h`.
-#[must_use]
-pub fn human(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let two = |big: u64, unit: &str, small: u64, part: &str| match small {
-        0 => format!("{big}{unit}"),
-        _ => format!("{big}{unit} {small}{part}"),
-    };
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..10_000 => format!("{seconds}.{} s", ms % 1000 / 100),
-        10_000..60_000 => format!("{seconds} s"),
-        60_000..3_600_000 => two(minutes, "m", seconds % 60, "s"),
-        3_600_000..86_400_000 => two(hours, "h", minutes % 60, "m"),
-        _ => two(days, "d", hours % 24, "h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ANCHOR: ClockAnchor = ClockAnchor {
-        boottime_ns: 5_000_000_000,
-        realtime_ns: 1_795_342_500_000_000_000,
-    };
-
-    #[test]
-    fn nine_digits_even_when_zero() {
-        let at = wall(ANCHOR, Ktime(5_000_000_000));
-        assert_eq!(rfc3339(at), "2026-11-22T10:15:00.000000000Z");
-        let at = wall(ANCHOR, Ktime(5_123_456_789));
-        assert_eq!(rfc3339(at), "2026-11-22T10:15:00.123456789Z");
-    }
-
-    #[test]
-    fn before_the_anchor_and_outside_the_calendar() {
-        assert_eq!(
-            rfc3339(wall(ANCHOR, Ktime(0))),
-            "2026-11-22T10:14:55.000000000Z"
-        );
-        let far = ClockAnchor {
-            boottime_ns: u64::MAX,
-            realtime_ns: i64::MIN,
-        };
-        assert!(wall(far, Ktime(0)) < Timestamp::UNIX_EPOCH);
-        assert!(wall(ANCHOR, Ktime(u64::MAX)) > Timestamp::UNIX_EPOCH);
-    }
-
     #[test]
     fn local_time_carries_its_offset() {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
-        let at = wall(ANCHOR, Ktime(5_123_456_789));
+        let at = Timestamp::new(1_795_342_500, 123_456_789).unwrap();
         assert_eq!(local(at, &zone), "2026-11-22 11:15:00.123+01:00");
         assert_eq!(local_clock(at, &zone), "11:15:00+01:00");
-    }
-
-    #[test]
-    fn lengths_as_people_say_them() {
-        for (ms, said) in [
-            (0, "0 ms"),
-            (187, "187 ms"),
-            (4_250, "4.2 s"),
-            (42_900, "42 s"),
-            (60_000, "1m"),
-            (312_000, "5m 12s"),
-            (11_520_000, "3h 12m"),
-            (187_654_321, "2d 4h"),
-            (u64::MAX, "213503982334d 14h"),
-        ] {
-            assert_eq!(human(ms), said);
-        }
     }
 }

@@ -81,7 +81,7 @@ fn connections_of_other_origins() {
     assert_eq!(
         said(State::Established, Origin::Accepted),
         "OSD still has a connection from 10.10.10.2:6836 that was accepted on the port, though \
-         nothing listens there any more, since 5m ago"
+         nothing listens there any more, for 5m"
     );
     assert_eq!(
         said(State::TimeWait, Origin::Accepted),
@@ -181,7 +181,7 @@ fn udp_sockets() {
     let explicit = owner(OwnerSource::Call, Some(Origin::ExplicitBind));
     assert_eq!(
         why("0.0.0.0", held_by(client.clone(), explicit)),
-        "OSD has a UDP socket bound at 10.10.10.1:60001, connected to 10.10.10.2:53, since 5m ago"
+        "OSD has a UDP socket bound at 10.10.10.1:60001, connected to 10.10.10.2:53, for 5m"
     );
     assert_eq!(
         why(

@@ -1,10 +1,11 @@
 //! One holder in words: who, through which socket, since when.
 
 use super::super::escape::escape;
-use super::super::time::{human, local, local_clock};
+use super::super::time::{local, local_clock};
 use super::Look;
 use super::block::Block;
 use super::who::{cmdline, endpoint, holder_process};
+use crate::report::time::human;
 use crate::report::{Holder, HolderKind, OriginName, StateName};
 use anstyle::Style;
 use jiff::{SignedDuration, Timestamp};

@@ -1,9 +1,9 @@
 //! The lines around the verdicts: start, the end of incidents, losses, summary.
 
 use super::super::escape::escape;
-use super::super::time::human;
 use super::block::sentence;
 use super::{Look, Palette};
+use crate::report::time::human;
 use crate::report::{BackendName, Body, Lost, LostCount, Report, Resolved, Start, Summary};
 use std::fmt::Display;
 

@@ -1,10 +1,10 @@
 //! Ports taken and let go, and refusals: one line each, in columns.
 
 use super::super::escape::escape;
-use super::super::time::human;
 use super::Look;
 use super::block::sentence;
 use super::who::{call, endpoint, process};
+use crate::report::time::human;
 use crate::report::{Assign, Endpoint, Left, OriginName, Refused, Release, TransportName};
 
 /// A port was taken.
