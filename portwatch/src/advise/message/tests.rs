@@ -71,7 +71,7 @@ fn connections_of_other_origins() {
     assert_eq!(
         said(State::Established, Origin::ExplicitBind),
         "OSD bound 10.10.10.1:60001 itself as the source of its connection to 10.10.10.2:6836, \
-         since 5m ago"
+         for 5m"
     );
     assert_eq!(
         said(State::TimeWait, Origin::ExplicitBind),
