@@ -25,7 +25,11 @@ const LEDGERS: [(&str, u32, &[u32]); 6] = [
     (
         "failures",
         Counter::FAILURES_TRIGGERED,
-        &[Counter::FAILURES_EMITTED, Counter::FAILURES_DROPPED],
+        &[
+            Counter::FAILURES_EMITTED,
+            Counter::FAILURES_DROPPED,
+            Counter::FAILURES_FILTERED,
+        ],
     ),
     (
         "holders",
