@@ -31,8 +31,9 @@ pub(crate) const NOBODY: Owner = Owner {
     unproven: 0,
 };
 
-/// The current process took a port. Returns false if the socket has an entry already: then it had
-/// its port before this call.
+/// The current process took a port. Returns false if the socket has an entry of this port already:
+/// then it had its port before this call. An entry of another port, or one that the socket's own
+/// fields contradict, is of a time before connect() failed or AF_UNSPEC gave the port back.
 #[inline(always)]
 pub(crate) fn took(cookie: u64, sk: u64, origin: u8) -> bool {
     if cookie == 0 {
@@ -47,7 +48,23 @@ pub(crate) fn took(cookie: u64, sk: u64, origin: u8) -> bool {
     owner.source = OwnerSource::CALL;
     owner.port = sock::port(sk);
     owner.unproven = u32::from(!config::snapshot_done());
-    insert(cookie, &owner)
+    if insert(cookie, &owner) {
+        return true;
+    }
+    // SAFETY: the entry belongs to this socket, in whose call this runs.
+    let stale = unsafe { OWNERS.get(cookie) }.is_some_and(|known| {
+        known.port != owner.port || (known.origin != origin && proven_origin(sk) == origin)
+    });
+    if stale {
+        let _ = OWNERS.insert(cookie, owner, 0);
+    }
+    stale
+}
+
+/// The socket has just been given a port: an entry is of a port that it had before.
+#[inline(always)]
+pub(crate) fn forget(cookie: u64) {
+    let _ = OWNERS.remove(cookie);
 }
 
 /// Writes an entry unless there is one.
@@ -82,6 +99,9 @@ pub(crate) fn proven_origin(sk: u64) -> u8 {
 /// The current process listens on a socket's port.
 #[inline(always)]
 pub(crate) fn listens(sk: u64, owner: &Owner) {
+    if sock::bound_dev(sk) != 0 {
+        return;
+    }
     let key = sock::listener_key(sk);
     // An LRU map: a failed write is a lost memory of no verdict's weight.
     let _ = LISTENERS.insert(key, owner, 0);
@@ -90,6 +110,9 @@ pub(crate) fn listens(sk: u64, owner: &Owner) {
 /// A process was found listening on a socket's port; a listener seen at its call is not replaced.
 #[inline(always)]
 pub(crate) fn listens_before(sk: u64, owner: &Owner) {
+    if sock::bound_dev(sk) != 0 {
+        return;
+    }
     let key = sock::listener_key(sk);
     let _ = LISTENERS.insert(key, owner, u64::from(BPF_NOEXIST));
 }
@@ -150,9 +173,13 @@ fn origin_at_close(sk: u64, source: u8) -> u8 {
     Origin::ACCEPTED
 }
 
-/// The last listener whose address and port a connection's own end has; null if none is known.
+/// The last listener whose address and port a connection's own end has; null if none is known. A
+/// connection has its listener's device, and only listeners without one are remembered.
 #[inline(always)]
 pub(crate) fn last_listener(sk: u64) -> *const Owner {
+    if sock::bound_dev(sk) != 0 {
+        return core::ptr::null();
+    }
     let mut key = sock::listener_key(sk);
     if let Some(owner) = LISTENERS.get_ptr(key) {
         return owner;

@@ -7,7 +7,10 @@ use crate::{
     config::{self, off},
     sock::read,
 };
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs},
+};
 use core::ffi::c_void;
 use portwatch_common::{Owner, Task};
 
@@ -31,15 +34,42 @@ pub(crate) fn net(task: u64) -> u64 {
     read(proxy, off!(nsproxy_net))
 }
 
-/// A process of a user's, and not portwatch. The last reference to a file is dropped in whatever
-/// process had it last: in a kernel thread (fs/file_table.c:delayed_fput, net/unix/garbage.c), or in
-/// portwatch, whose descriptor iterator holds each file while it looks at it.
+/// A process that closes a descriptor of its own. The last reference to a file is dropped by
+/// whoever had it last: a kernel thread (fs/file_table.c:delayed_fput, net/unix/garbage.c),
+/// portwatch, whose descriptor iterator holds each file while it looks at it, or any program that
+/// looks into /proc/PID/fd and fdinfo (fs/proc/fd.c). The latter shows in the system call.
 #[inline(always)]
 pub(crate) fn may_have_had_files(task: u64) -> bool {
-    /// `PF_KTHREAD` (include/linux/sched.h).
+    /// `PF_EXITING`, `PF_IO_WORKER` and `PF_KTHREAD` (include/linux/sched.h).
+    const EXITING: u32 = 0x4;
+    const IO_WORKER: u32 = 0x10;
     const KERNEL_THREAD: u32 = 0x0020_0000;
     let flags: u32 = read(task, off!(task_flags));
-    flags & KERNEL_THREAD == 0 && tgid(task) != config::own_tgid()
+    if flags & KERNEL_THREAD != 0 || tgid(task) == config::own_tgid() {
+        return false;
+    }
+    flags & (EXITING | IO_WORKER) != 0 || in_closing_call()
+}
+
+/// The current system call closes descriptors, or waits at a socket that another thread closes
+/// meanwhile. `read` is not among them: it is how /proc and iterators are looked at.
+#[inline(always)]
+fn in_closing_call() -> bool {
+    // SAFETY: the registers are those of the current task.
+    let number = unsafe {
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
+        (*regs).orig_rax
+    };
+    matches!(
+        number,
+        1 | 20 | 3 // write, writev, close
+            | 7 | 23 | 270 | 271 // poll, select, pselect6, ppoll
+            | 33 | 292 | 436 // dup2, dup3, close_range
+            | 42 | 43 | 48 | 288 // connect, accept, shutdown, accept4
+            | 44..=47 | 299 | 307 // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
+            | 59 | 60 | 231 | 322 // execve, exit, exit_group, execveat
+            | 426 // io_uring_enter
+    )
 }
 
 /// This is the last thread of its group (kernel/exit.c:do_exit decrements `signal->live` before

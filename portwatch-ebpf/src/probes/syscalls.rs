@@ -101,6 +101,7 @@ fn bound(user_sk: u64) {
     } else {
         Origin::EPHEMERAL_BIND
     };
+    owners::forget(sock::cookie(sk));
     owners::took(sock::cookie(sk), sk, origin);
     traffic::assigned(sk, origin, Call::BIND);
 }

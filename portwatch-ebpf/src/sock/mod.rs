@@ -80,6 +80,7 @@ field!(net: u64 = skc_net);
 field!(family: u16 = skc_family);
 field!(state: u8 = skc_state);
 field!(port: u16 = skc_num);
+field!(bound_dev: u32 = skc_bound_dev_if);
 field!(peer_port_be: u16 = skc_dport);
 field!(cookie: u64 = skc_cookie);
 field!(protocol: u16 = sk_protocol);
