@@ -1,5 +1,6 @@
 //! Made holders against made binders, on this machine's kernel, with the real tracer.
 
+mod adversary;
 mod advice;
 mod assign;
 mod causes;
@@ -19,5 +20,6 @@ mod late;
 mod limits;
 mod names;
 mod play;
+mod rule;
 mod storm;
 mod text;

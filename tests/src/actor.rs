@@ -65,8 +65,12 @@ pub enum Op {
     Connect(Slot, SocketAddr, bool),
     /// `connect()` to AF_UNSPEC.
     Disconnect(Slot),
-    /// `accept()` from the first into the second.
+    /// `accept()` from the first into the second, if a connection comes soon.
     Accept(Slot, Slot),
+    /// A connection waits at this listener.
+    Waits(Slot),
+    /// Sets the range that the kernel picks ports from.
+    Range(u16, u16),
     /// `sendto()` one byte.
     Send(Slot, SocketAddr),
     /// `shutdown(SHUT_WR)`.
@@ -85,6 +89,8 @@ pub enum Op {
     Destroy {
         /// AF_INET6.
         v6: bool,
+        /// The device that it is bound to; without it a listener would be found instead.
+        device: Option<String>,
         /// Its end.
         local: SocketAddr,
         /// The other end.
@@ -98,8 +104,9 @@ pub enum Op {
     Fly(Slot),
     /// `fchown()` of the socket.
     Chown(Slot, u32),
-    /// The call in a thread of its own; with a descriptor table of its own if told.
-    Thread(Box<Op>, bool),
+    /// The calls in a thread of their own; with a descriptor table of its own if told. The last
+    /// one's answer counts.
+    Thread(Vec<Op>, bool),
     /// `execve()` of itself; the listed sockets stay open, under their names.
     Exec(Vec<Slot>),
 }
@@ -186,11 +193,7 @@ impl Actor {
     /// Makes a call that must succeed.
     pub fn tell(&mut self, op: &Op) -> Result<()> {
         let reply = self.ask(op)?;
-        ensure!(
-            reply == Reply::Done,
-            "{}: {op:?} gave {reply:?}",
-            self.name
-        );
+        ensure!(reply == Reply::Done, "{}: {op:?} gave {reply:?}", self.name);
         Ok(())
     }
 

@@ -5,18 +5,20 @@ use std::ffi::{CString, OsString};
 use std::io::{self, BufRead, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt as nix_opt};
 use nix::unistd::{ForkResult, fork};
 use portwatch_tests::actor::{Kind, Look, Op, Opt, Reply, Slot};
 use rustix::fs::{Uid, fchown, fstat};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrAny,
     SocketFlags, SocketType, accept_with, bind, connect, connect_unspec, getpeername, getsockname,
@@ -26,6 +28,7 @@ use rustix::thread::set_thread_res_uid;
 
 type Sockets = Arc<Mutex<HashMap<Slot, OwnedFd>>>;
 
+const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const ROOT: Uid = Uid::ROOT;
 
 fn main() -> ExitCode {
@@ -76,8 +79,8 @@ fn lock(sockets: &Sockets) -> std::sync::MutexGuard<'_, HashMap<Slot, OwnedFd>> 
 }
 
 fn obey(all: &Sockets, op: &Op) -> Result<Reply, Errno> {
-    if let Op::Thread(op, own_files) = op {
-        return in_thread(all, op, *own_files);
+    if let Op::Thread(ops, own_files) = op {
+        return in_thread(all, ops, *own_files);
     }
     let mut sockets = lock(all);
     let find = |slot: &Slot| sockets.get(slot).map(AsFd::as_fd).ok_or(Errno::BADF);
@@ -98,12 +101,20 @@ fn obey(all: &Sockets, op: &Op) -> Result<Reply, Errno> {
         }
         Op::Bind(slot, to) => bind(find(slot)?, to)?,
         Op::Listen(slot) => listen(find(slot)?, 16)?,
-        Op::Connect(slot, to, under_way) => match connect(find(slot)?, to) {
-            Err(Errno::INPROGRESS) if *under_way => {}
-            other => other?,
-        },
+        Op::Connect(slot, to, under_way) => {
+            ioctl_fionbio(find(slot)?, *under_way)?;
+            match connect(find(slot)?, to) {
+                Err(Errno::INPROGRESS) if *under_way => {}
+                other => other?,
+            }
+        }
         Op::Disconnect(slot) => connect_unspec(find(slot)?)?,
+        Op::Waits(listener) => waits(find(listener)?)?,
+        Op::Range(low, high) => {
+            std::fs::write(RANGE, format!("{low} {high}")).map_err(|_| Errno::ACCESS)?;
+        }
         Op::Accept(listener, slot) => {
+            waits(find(listener)?)?;
             let accepted = accept_with(find(listener)?, SocketFlags::CLOEXEC)?;
             sockets.insert(*slot, accepted);
         }
@@ -114,7 +125,12 @@ fn obey(all: &Sockets, op: &Op) -> Result<Reply, Errno> {
         Op::AbortAll => sockets.drain().for_each(|(_, socket)| abort(socket)),
         Op::Look(slot) => return look(find(slot)?).map(Reply::Seen),
         Op::Cookie(slot) => return sockopt::socket_cookie(find(slot)?).map(Reply::Number),
-        Op::Destroy { v6, local, peer } => destroy(*v6, *local, *peer)?,
+        Op::Destroy {
+            v6,
+            device,
+            local,
+            peer,
+        } => destroy(*v6, device.as_deref(), *local, *peer)?,
         // SAFETY: the child waits for its end in async-signal-safe calls only.
         Op::Fork => match unsafe { fork() }.map_err(|e| Errno::from_raw_os_error(e as i32))? {
             ForkResult::Parent { child } => {
@@ -191,6 +207,16 @@ fn abort(socket: OwnedFd) {
     drop(socket);
 }
 
+/// Until a connection is there to be accepted.
+fn waits(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut wanted = [PollFd::new(listener, PollFlags::POLLIN)];
+    match poll(&mut wanted, PollTimeout::from(500_u16)) {
+        Ok(1..) => Ok(()),
+        Ok(_) => Err(Errno::AGAIN),
+        Err(error) => Err(Errno::from_raw_os_error(error as i32)),
+    }
+}
+
 fn look(socket: impl AsFd + Copy) -> Result<Look, Errno> {
     Ok(Look {
         inode: fstat(socket)?.st_ino,
@@ -203,14 +229,16 @@ fn look(socket: impl AsFd + Copy) -> Result<Look, Errno> {
 
 fn ip(address: Option<SocketAddrAny>) -> Option<SocketAddr> {
     let address = SocketAddr::try_from(address?).ok()?;
-    Some(SocketAddr::new(
-        address.ip().to_canonical(),
-        address.port(),
-    ))
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// SOCK_DESTROY (linux/inet_diag.h: struct inet_diag_req_v2 behind a netlink header).
-fn destroy(v6: bool, local: SocketAddr, peer: SocketAddr) -> Result<(), Errno> {
+fn destroy(
+    v6: bool,
+    device: Option<&str>,
+    local: SocketAddr,
+    peer: SocketAddr,
+) -> Result<(), Errno> {
     const SOCK_DESTROY: u16 = 21;
     const REQUEST_AND_ACK: u16 = 5;
     let mut message = Vec::with_capacity(72);
@@ -234,8 +262,10 @@ fn destroy(v6: bool, local: SocketAddr, peer: SocketAddr) -> Result<(), Errno> {
             (IpAddr::V6(address), _) => message.extend(address.octets()),
         }
     }
-    // Any device, any cookie.
-    message.extend([0; 4]);
+    let device = device.map_or(Ok(0), if_nametoindex);
+    let device = device.map_err(|error| Errno::from_raw_os_error(error as i32))?;
+    message.extend(device.to_ne_bytes());
+    // Any cookie.
     message.extend([0xff; 8]);
     let kind = nix::sys::socket::SockType::Raw;
     let netlink = nix::sys::socket::socket(
@@ -247,11 +277,8 @@ fn destroy(v6: bool, local: SocketAddr, peer: SocketAddr) -> Result<(), Errno> {
     .map_err(|error| Errno::from_raw_os_error(error as i32))?;
     rustix::net::send(&netlink, &message, SendFlags::empty())?;
     let mut answer = [0_u8; 256];
-    let (length, _) = rustix::net::recv(
-        &netlink,
-        &mut answer[..],
-        rustix::net::RecvFlags::empty(),
-    )?;
+    let (length, _) =
+        rustix::net::recv(&netlink, &mut answer[..], rustix::net::RecvFlags::empty())?;
     let error = answer.get(16..20).filter(|_| length >= 20);
     let error = error.and_then(|bytes| bytes.try_into().ok());
     match error.map(i32::from_ne_bytes) {
@@ -280,13 +307,18 @@ fn fly(socket: impl AsFd) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(&one, &[IoSlice::new(b"x")], &mut control, SendFlags::empty())?;
+    sendmsg(
+        &one,
+        &[IoSlice::new(b"x")],
+        &mut control,
+        SendFlags::empty(),
+    )?;
     std::mem::forget((one, other));
     Ok(())
 }
 
-fn in_thread(all: &Sockets, op: &Op, own_files: bool) -> Result<Reply, Errno> {
-    let (all, op) = (Arc::clone(all), op.clone());
+fn in_thread(all: &Sockets, ops: &[Op], own_files: bool) -> Result<Reply, Errno> {
+    let (all, ops) = (Arc::clone(all), ops.to_vec());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         // SAFETY: the other threads keep their own table; this thread only uses what is in both.
@@ -294,7 +326,14 @@ fn in_thread(all: &Sockets, op: &Op, own_files: bool) -> Result<Reply, Errno> {
             let _ = sender.send(Err(last()));
             return;
         }
-        let _ = sender.send(obey(&all, &op));
+        let mut answer = Ok(Reply::Done);
+        for op in &ops {
+            answer = obey(&all, op);
+            if answer.is_err() {
+                break;
+            }
+        }
+        let _ = sender.send(answer);
         // What it opened in a table of its own is open as long as it lives.
         loop {
             thread::park();

@@ -1,0 +1,124 @@
+//! The kernel is the judge: random holders of a port against random binders, and whatever it does
+//! must be what portwatch says.
+//!
+//! Of every socket that has the port the kernel is asked whether it stops the call all alone; when
+//! all that portwatch blames are gone, the call must succeed. Cells run in batches, since every
+//! question is answered by the kernel itself and never by the report; one that differs runs again
+//! alone and is made smaller by proptest.
+//!
+//! `PORTWATCH_RULE_SECONDS` makes the runs longer, `PORTWATCH_RULE_SEED` repeats the random one.
+
+mod build;
+mod cell;
+mod play;
+mod truth;
+mod world;
+
+use std::env;
+use std::io::{self, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use portwatch_tests::stage::Stage;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use cell::Cell;
+use play::Play;
+
+/// Runs that make a cell smaller, at most.
+const SHRINKS: u32 = 60;
+/// Differences after which a run ends.
+const ENOUGH: usize = 3;
+
+/// The holders are made while the tracer watches.
+#[test]
+fn the_kernel_agrees() -> Result<()> {
+    run(false, &[1, random()?], 16, Duration::from_secs(20))
+}
+
+/// The holders are older than the tracer.
+#[test]
+fn the_kernel_agrees_about_older_sockets() -> Result<()> {
+    run(true, &[2, random()?], 150, Duration::from_secs(10))
+}
+
+/// A seed that is another at every run, unless it is given.
+fn random() -> Result<u64> {
+    if let Ok(seed) = env::var("PORTWATCH_RULE_SEED") {
+        return seed.parse().context("PORTWATCH_RULE_SEED is no number");
+    }
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+    Ok(u64::from(nanos))
+}
+
+/// Batches of cells from each seed, for as long as told.
+fn run(late: bool, seeds: &[u64], batch: usize, time: Duration) -> Result<()> {
+    let time = match env::var("PORTWATCH_RULE_SECONDS") {
+        Ok(seconds) => Duration::from_secs(seconds.parse()?),
+        Err(_) => time,
+    };
+    let mut wrong = Vec::new();
+    for &seed in seeds {
+        let Some(stage) = Stage::bare()? else {
+            return Ok(());
+        };
+        let mut play = Play::new(stage, late)?;
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config::default(), random);
+        let strategy = cell::cell();
+        let end = Instant::now() + time;
+        while Instant::now() < end && wrong.len() < ENOUGH {
+            let mut trees = Vec::new();
+            for _ in 0..batch {
+                let tree = strategy.new_tree(&mut runner);
+                trees.push(tree.map_err(|reason| anyhow::anyhow!("no cell: {reason}"))?);
+            }
+            let cells: Vec<Cell> = trees.iter().map(ValueTree::current).collect();
+            let differences = play.batch(&cells)?;
+            for (tree, differences) in trees.iter_mut().zip(differences) {
+                if !differences.is_empty() && wrong.len() < ENOUGH {
+                    let (cell, differences) = smallest(&mut play, tree, differences)?;
+                    wrong.push(format!(
+                        "seed {seed}:\n{cell}  differs:\n  - {}",
+                        differences.join("\n  - ")
+                    ));
+                }
+            }
+        }
+        // Not a print macro: the test runner hides those of tests that pass.
+        writeln!(
+            io::stderr(),
+            "seed {seed}, late: {late}: {:?}",
+            play.tally()
+        )?;
+        play.finish()?;
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
+
+/// The smallest cell that differs, too, and how.
+fn smallest(
+    play: &mut Play,
+    tree: &mut impl ValueTree<Value = Cell>,
+    first: Vec<String>,
+) -> Result<(Cell, Vec<String>)> {
+    let mut smallest = (tree.current(), first);
+    for _ in 0..SHRINKS {
+        let cell = tree.current();
+        let differences = play.batch(std::slice::from_ref(&cell))?.remove(0);
+        let moved = if differences.is_empty() {
+            tree.complicate()
+        } else {
+            smallest = (cell, differences);
+            tree.simplify()
+        };
+        if !moved {
+            break;
+        }
+    }
+    Ok(smallest)
+}
