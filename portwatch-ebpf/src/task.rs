@@ -66,7 +66,8 @@ fn in_closing_call() -> bool {
             | 7 | 23 | 270 | 271 // poll, select, pselect6, ppoll
             | 33 | 292 | 436 // dup2, dup3, close_range
             | 42 | 43 | 48 | 288 // connect, accept, shutdown, accept4
-            | 44..=47 | 299 | 307 // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
+            | 44
+            ..=47 | 299 | 307 // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
             | 59 | 60 | 231 | 322 // execve, exit, exit_group, execveat
             | 426 // io_uring_enter
     )
