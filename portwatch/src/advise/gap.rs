@@ -49,9 +49,14 @@ fn exhausted(conflict: &Conflict) -> String {
         Call::Bind | Call::Listen => {
             format!("no {transport} port of the range {range} is free for it")
         }
-        Call::Connect | Call::Autobind => format!(
-            "no {transport} port of the range {range} is free for this call and its destination"
+        // EADDRNOTAVAIL is also what ip6_route_get_saddr gives (net/ipv6/route.c), before any port.
+        Call::Connect if conflict.error == "EADDRNOTAVAIL" => format!(
+            "no {transport} port of the range {range} is free for this destination, or there is no \
+             address here to reach it from"
         ),
+        Call::Connect | Call::Autobind => {
+            format!("no {transport} port of the range {range} is free for this call")
+        }
     }
 }
 
