@@ -10,6 +10,7 @@
 
 mod build;
 mod cell;
+mod made;
 mod play;
 mod truth;
 mod world;

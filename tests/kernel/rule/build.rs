@@ -4,59 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 use portwatch_tests::actor::{Kind, Look, Op, Opt, Slot};
-use portwatch_tests::contract as told;
 
-use super::cell::{By, Cell, End, Flag, Holder, Way};
-use super::world::{FIRST, PEER, SECOND, Stop, VOID4, VOID6, World, shown, unless_broken};
-
-/// A socket that has the port, and everything that is true of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Made {
-    pub(crate) actor: usize,
-    /// The holder that it was made for.
-    pub(crate) holder: usize,
-    /// `None`: no process has it.
-    pub(crate) slot: Option<Slot>,
-    pub(crate) udp: bool,
-    pub(crate) v6: bool,
-    device: Option<&'static str>,
-    pub(crate) inode: Option<u64>,
-    pub(crate) local: SocketAddr,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) state: &'static str,
-    pub(crate) origin: &'static str,
-    /// Closing this socket of the peer removes it.
-    queued: Option<Slot>,
-}
-
-/// A cell's holders, made.
-#[derive(Debug)]
-pub(crate) struct Scene {
-    pub(crate) port: u16,
-    pub(crate) made: Vec<Made>,
-    /// Who was refused the port by a call that named it, on the way.
-    pub(crate) refused: Vec<(usize, bool)>,
-}
-
-impl Made {
-    /// It waits to be accepted.
-    pub(crate) fn waits(&self) -> bool {
-        self.queued.is_some()
-    }
-
-    /// A report is about this socket.
-    pub(crate) fn is(&self, holder: &told::Holder) -> bool {
-        self.udp == (holder.kind == "udp")
-            && match (holder.inode, self.inode) {
-                (Some(told), Some(made)) => told == made,
-                (None, None) => {
-                    self.local == SocketAddr::from(&holder.local)
-                        && self.peer == holder.peer.as_ref().map(SocketAddr::from)
-                }
-                (Some(_), None) | (None, Some(_)) => false,
-            }
-    }
-}
+use super::cell::{By, Cell, End, Holder, Way};
+use super::made::{Made, Scene};
+use super::world::{FIRST, PEER, SECOND, Stop, VOID4, World, shown, unless_broken};
 
 /// The holder under construction.
 struct Site<'a> {
@@ -104,28 +55,6 @@ pub(crate) fn build(world: &mut World, cell: &Cell) -> Result<Scene> {
         }
     }
     Ok(scene)
-}
-
-/// Removes a socket from the port at once; false if it cannot be.
-pub(crate) fn remove(world: &mut World, made: &Made) -> Result<bool> {
-    let (actor, op) = match (made.slot, made.queued, made.peer) {
-        (Some(slot), _, _) => (made.actor, Op::Abort(slot)),
-        (None, Some(client), _) => (PEER, Op::Abort(client)),
-        (None, None, Some(peer)) => (
-            PEER,
-            Op::Destroy {
-                v6: made.v6,
-                device: made.device.map(str::to_owned),
-                local: made.local,
-                peer,
-            },
-        ),
-        (None, None, None) => return Ok(false),
-    };
-    match world.tell(actor, &op) {
-        Ok(()) => Ok(true),
-        Err(stop) => unless_broken(stop).map(|()| false),
-    }
 }
 
 impl Site<'_> {
@@ -282,7 +211,8 @@ impl Site<'_> {
         let origin = self.source(slot, by)?;
         let void = match self.holder.options.at.peer() {
             IpAddr::V6(peer) if peer.to_ipv4_mapped().is_some() => VOID4.to_ipv6_mapped().into(),
-            IpAddr::V6(_) => IpAddr::V6(VOID6),
+            // IPv6 gives up at once.
+            IpAddr::V6(_) => return Err(Stop::Refused(0)),
             IpAddr::V4(_) => IpAddr::V4(VOID4),
         };
         let void = SocketAddr::new(void, 9);
@@ -414,9 +344,4 @@ impl Site<'_> {
         self.change(slot)?;
         self.note(slot, state, origin)
     }
-}
-
-/// Both have SO_REUSEPORT as things stand in the end.
-pub(crate) fn has(flag: Flag) -> bool {
-    matches!(flag, Flag::On | Flag::Later)
 }

@@ -7,8 +7,9 @@ use portwatch_tests::stage::Stage;
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait;
 
-use super::build::{Scene, build, remove};
+use super::build::build;
 use super::cell::{At, Cell, Device, Flag, Options};
+use super::made::{Scene, remove};
 use super::truth::{Tally, Truth};
 use super::world::{Attempt, BINDER, World};
 

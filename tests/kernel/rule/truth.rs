@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portwatch_tests::contract::{Conflict, Holder};
 
-use super::build::{Made, Scene, has};
-use super::cell::{Cell, Options};
+use super::cell::{Cell, Flag, Options};
+use super::made::{Made, Scene};
 use super::world::{Attempt, BINDER, World};
 
 /// What is known to be true when the reports are read.
@@ -218,4 +218,9 @@ fn dual(made: &Made, holder: &Options, binder: &Options) -> bool {
     let binder_takes_both = there == Ipv6Addr::UNSPECIFIED && !binder.v6only;
     (holder_takes_both && there.to_canonical().is_ipv4())
         || (here == Ipv4Addr::UNSPECIFIED && binder_takes_both)
+}
+
+/// The option is set as things stand in the end.
+fn has(flag: Flag) -> bool {
+    matches!(flag, Flag::On | Flag::Later)
 }

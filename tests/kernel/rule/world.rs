@@ -1,6 +1,6 @@
 //! Where cells are played: a namespace, two holding processes, the binder and a peer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, bail};
 use portwatch_tests::actor::{Actor, Kind, Look, Op, Opt, Reply, Slot};
@@ -19,7 +19,6 @@ pub(crate) const OTHER_USER: u32 = 65534;
 
 /// Nobody answers there.
 pub(crate) const VOID4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-pub(crate) const VOID6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
 
 /// Ports that cells fight about, and ports of peers; a TIME_WAIT is over before one comes again.
 const PORTS: (u16, u16) = (22_000, 65_000);
@@ -53,10 +52,6 @@ impl World {
         let netns = &stage.netns;
         netns.add_address(&format!("{TWO6}/128"))?;
         netns.black_hole(VOID4.into())?;
-        netns.run(
-            "ip",
-            &["-6", "route", "add", &VOID6.to_string(), "dev", "lo"],
-        )?;
         // Kernels without veth have nothing but `lo` to bind to: such holders are not made.
         let _ = netns.run(
             "ip",
