@@ -181,19 +181,34 @@ pub(crate) fn last_listener(sk: u64) -> *const Owner {
         return core::ptr::null();
     }
     let mut key = sock::listener_key(sk);
+    let mut found: *const Owner = core::ptr::null();
     if let Some(owner) = LISTENERS.get_ptr(key) {
-        return owner;
+        found = owner;
     }
     let is_v4 = key.addr[10] == 0xff && key.addr[11] == 0xff && key.addr[0] == 0;
     key.addr = [0; 16];
     if let Some(owner) = LISTENERS.get_ptr(key) {
-        return owner;
-    }
-    if is_v4 {
-        key.addr = sock::mapped([0; 4]);
-        if let Some(owner) = LISTENERS.get_ptr(key) {
-            return owner;
+        found = one_of(found, owner);
+        if found.is_null() {
+            return found;
         }
     }
-    core::ptr::null()
+    key.addr = if is_v4 {
+        sock::mapped([0; 4])
+    } else {
+        sock::ONLY_V6
+    };
+    if let Some(owner) = LISTENERS.get_ptr(key) {
+        found = one_of(found, owner);
+    }
+    found
+}
+
+/// The two listeners' process; null if they are of different ones: either may have accepted it.
+#[inline(always)]
+fn one_of(found: *const Owner, owner: *const Owner) -> *const Owner {
+    // SAFETY: null or values of a map, which stay mapped.
+    let same = found.is_null()
+        || unsafe { (*found).tgid == (*owner).tgid && (*found).start_time == (*owner).start_time };
+    if same { owner } else { core::ptr::null() }
 }

@@ -288,6 +288,9 @@ fn full_flags(sk: u64) -> u32 {
     flags
 }
 
+/// Stands for `::` of a listener that takes no IPv4; nothing of TCP has a multicast address.
+pub(crate) const ONLY_V6: [u8; 16] = [0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// The key under which a listener of this socket's address and port is remembered.
 #[inline(always)]
 pub(crate) fn listener_key(sk: u64) -> PortKey {
@@ -300,6 +303,9 @@ pub(crate) fn listener_key(sk: u64) -> PortKey {
     if family(sk) == AF_INET6 {
         // SAFETY: a local of that size.
         unsafe { copy(&raw mut key.addr, sk, off!(skc_v6_rcv_saddr)) };
+        if key.addr == [0; 16] && bits(sk, off!(skc_ipv6only)) != 0 {
+            key.addr = ONLY_V6;
+        }
     } else {
         let v4: [u8; 4] = read(sk, off!(skc_rcv_saddr));
         key.addr = mapped(v4);

@@ -3,7 +3,7 @@
 use super::cause::{self, Reading};
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
 use super::origin::{self, Proof, Taken, is_kernel};
-use super::people::{self, Who};
+use super::people::{self, Named, Who};
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
@@ -100,14 +100,20 @@ fn name_queued(all: &mut [Judged<'_>]) {
                 socket.state,
                 State::Established | State::CloseWait | State::SynRecv
             );
-        if !queued || !judged.who.processes.is_empty() {
+        if !queued || !matches!(judged.who.named, Named::LastListener | Named::Nobody) {
             continue;
         }
-        let its = listening
+        // Its listener lives, or it would be gone: who listened last says nothing. Of several that
+        // share the port any may have it.
+        let mut its = listening
             .iter()
-            .find(|(listener, _)| origin::accepts(listener, socket));
-        if let Some((_, who)) = its {
-            judged.who = people::of_listener(who);
+            .filter(|(listener, _)| {
+                listener.device == socket.device && origin::accepts(listener, socket)
+            })
+            .map(|(_, who)| people::of_listener(who));
+        if let Some(who) = its.next() {
+            let shared = its.any(|other| other.processes != who.processes);
+            judged.who = if shared { people::nobody() } else { who };
         }
     }
 }

@@ -67,9 +67,7 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
     };
     match holder.owner.as_ref().map(|owner| owner.source) {
         // An older socket without a descriptor never had the chance to leave an entry.
-        Some(OwnerSource::LastListener) if holder.older && socket.state != State::TimeWait => {
-            accepted(Proof::Deduced)
-        }
+        Some(OwnerSource::LastListener) if holder.older => accepted(Proof::Deduced),
         Some(OwnerSource::LastListener) => accepted(Proof::Eliminated),
         Some(OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot) | None
             if listeners.iter().any(|listener| accepts(listener, socket)) =>

@@ -91,10 +91,7 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
         };
     }
     let Some(owner) = owner else {
-        return Who {
-            processes: Vec::new(),
-            named: Named::Nobody,
-        };
+        return nobody();
     };
     let named = match owner.source {
         OwnerSource::Call | OwnerSource::Release => Named::Seen,
@@ -110,6 +107,15 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
     Who {
         processes: vec![past(owner, has_socket, facts, anchor)],
         named,
+    }
+}
+
+/// Nobody is known.
+#[must_use]
+pub fn nobody() -> Who {
+    Who {
+        processes: Vec::new(),
+        named: Named::Nobody,
     }
 }
 

@@ -78,6 +78,10 @@ pub(super) fn local(socket: &Socket) -> Endpoint {
 }
 
 pub(super) fn peer(socket: &Socket) -> Option<Endpoint> {
+    // A connect() that failed leaves the peer's address in a socket that is bound only.
+    if socket.transport == Transport::Tcp && socket.state == State::Close {
+        return None;
+    }
     let address = socket.peer_addr()?.to_string();
     Some(Endpoint {
         address,
