@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::contract::Conflict;
-use portwatch_tests::event::{Body, Event};
+use portwatch_tests::event::Event;
 use portwatch_tests::stage::Stage;
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait;
@@ -249,7 +249,6 @@ impl Play {
 
     /// All that was told up to now.
     fn fence(&mut self, tracer: &mut Tracer) -> Result<Vec<Event>> {
-        let port = self.world.next_port();
         let fence = Cell {
             holders: vec![super::cell::Holder {
                 way: super::cell::Way::Listen,
@@ -260,7 +259,7 @@ impl Play {
             binder_udp: false,
         };
         let scene = build(&mut self.world, &fence)?;
-        ensure!(scene.made.len() == 1, "no fence at {port}");
+        ensure!(scene.made.len() == 1, "no fence at {}", scene.port);
         let attempt = self.world.attempt(&FENCE, false, scene.port)?;
         ensure!(attempt == Attempt::Bind, "the fence does not stand");
         tracer.wait_for("fence", wait::PATIENCE, |event| {
@@ -268,14 +267,8 @@ impl Play {
                 .conflict()
                 .is_some_and(|conflict| conflict.wanted.port == Some(scene.port))
         })?;
-        let events = tracer.take_seen();
-        for event in &events {
-            if let Body::Lost(_) = event.body {
-                let text = event.raw.to_string();
-                ensure!(text.contains("\"incidents\""), "{text}");
-            }
-        }
-        Ok(events)
+        // What the whole machine lost is among them; a report of ours that is lost is missed.
+        Ok(tracer.take_seen())
     }
 }
 
