@@ -215,7 +215,15 @@ fn visit(walk: &mut Walk, sk: u64) {
         (*to).header = header::<HolderRecord>(RecordKind::HOLDER, walk.time, walk.id);
         sock::fill(&raw mut (*to).sock, sk, walk.protocol);
         (*to).l3mdev = walk.l3mdev;
-        (*to).fastreuse = walk.fastreuse;
+        // A kernel that notes connect() in the socket gives a bucket its -1 back when its bound
+        // sockets are gone, whatever else is left (6.18, inet_hashtables.c:
+        // inet_bind_bucket_destroy): there the bucket proves nothing of an accepted connection.
+        let connected = (*to).sock.flags & Sock::FLAG_CONNECT_BIND != 0;
+        (*to).fastreuse = if sock::has_connect_bind() && !connected {
+            0
+        } else {
+            walk.fastreuse
+        };
         (*to).fastreuseport = walk.fastreuseport;
         (*to).pad = [0; 6];
         let cookie = (*to).sock.cookie;
