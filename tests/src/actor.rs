@@ -118,8 +118,7 @@ pub struct Look {
     pub inode: u64,
     pub local: Option<SocketAddr>,
     pub peer: Option<SocketAddr>,
-    pub reuseaddr: bool,
-    pub reuseport: bool,
+    pub listens: bool,
 }
 
 /// What a call gave.

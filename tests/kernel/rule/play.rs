@@ -119,6 +119,12 @@ impl Play {
                     good = remove(&mut self.world, made)?;
                 }
             }
+            // SOCK_DESTROY of a connection that is not quite there yet ends its listener.
+            if let Some(kept) = scene.made.get(kept).filter(|made| made.state == "listen")
+                && let Some(slot) = kept.slot
+            {
+                good = good && self.world.look(kept.actor, slot)?.listens;
+            }
             alone.push(good.then_some(scene));
         }
         Ok(Played {

@@ -222,8 +222,7 @@ fn look(socket: impl AsFd + Copy) -> Result<Look, Errno> {
         inode: fstat(socket)?.st_ino,
         local: ip(Some(getsockname(socket)?)),
         peer: ip(getpeername(socket).ok().flatten()),
-        reuseaddr: sockopt::socket_reuseaddr(socket)?,
-        reuseport: sockopt::socket_reuseport(socket)?,
+        listens: sockopt::socket_acceptconn(socket)?,
     })
 }
 
