@@ -18,7 +18,7 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Who has a socket is asked again when the answer is older: a storm of failures over one port must
 /// not read every descriptor of the machine each time.
-const USERS_FRESH: Duration = Duration::from_millis(200);
+const USERS_FRESH: Duration = Duration::from_millis(20);
 
 /// More sockets than this are not remembered.
 const USERS_MAX: usize = 4096;
