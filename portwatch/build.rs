@@ -56,7 +56,7 @@ fn prepare() -> Result<()> {
         Ok((toolchain, _)) => toolchain,
         Err(gaps) if gaps.is_empty() => {
             bail!(
-                "{} names no toolchain that builds the BPF part: unset it",
+                "{} names no toolchain that builds the BPF part: unset it, then run `cargo xtask setup`",
                 toolchain::CHOICE
             )
         }

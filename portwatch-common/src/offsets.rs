@@ -122,6 +122,7 @@ offsets! {
     sk_uid = Member("sock", "sk_uid");
     sk_userlocks = Bits("sock", "sk_userlocks");
     sk_reuseport_cb = Member("sock", "sk_reuseport_cb");
+    sk_gso_type = Member("sock", "sk_gso_type");
     tw_substate = Member("inet_timewait_sock", "tw_substate");
     tw_connect_bind = Bits("inet_timewait_sock", "tw_connect_bind"), optional;
     inet_flags = Member("inet_sock", "inet_flags"), optional;

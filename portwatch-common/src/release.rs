@@ -20,6 +20,13 @@ pub struct ReleaseRecord {
     pub netns_cookie: u64,
     /// `net.ns.inum`.
     pub netns: u32,
-    /// 1: a holder of an open incident (FAILURES ring).
-    pub watched: u32,
+    /// Bits of [`ReleaseRecord`]'s constants.
+    pub flags: u32,
+}
+
+impl ReleaseRecord {
+    /// A holder of an open incident (FAILURES ring).
+    pub const WATCHED: u32 = 1;
+    /// The closing process was exiting.
+    pub const EXITING: u32 = 2;
 }

@@ -34,14 +34,22 @@ pub(crate) fn net(task: u64) -> u64 {
     read(proxy, off!(nsproxy_net))
 }
 
+/// `PF_EXITING` (include/linux/sched.h).
+const EXITING: u32 = 0x4;
+
+/// The task is on its way out (kernel/exit.c:do_exit).
+#[inline(always)]
+pub(crate) fn is_exiting(task: u64) -> bool {
+    read::<u32>(task, off!(task_flags)) & EXITING != 0
+}
+
 /// A process that closes a descriptor of its own. The last reference to a file is dropped by
 /// whoever had it last: a kernel thread (fs/file_table.c:delayed_fput, net/unix/garbage.c),
 /// portwatch, whose descriptor iterator holds each file while it looks at it, or any program that
 /// looks into /proc/PID/fd and fdinfo (fs/proc/fd.c). The latter shows in the system call.
 #[inline(always)]
 pub(crate) fn may_have_had_files(task: u64) -> bool {
-    /// `PF_EXITING`, `PF_IO_WORKER` and `PF_KTHREAD` (include/linux/sched.h).
-    const EXITING: u32 = 0x4;
+    /// `PF_IO_WORKER` and `PF_KTHREAD` (include/linux/sched.h).
     const IO_WORKER: u32 = 0x10;
     const KERNEL_THREAD: u32 = 0x0020_0000;
     let flags: u32 = read(task, off!(task_flags));

@@ -15,18 +15,8 @@ use portwatch_common::{AssignRecord, Call, Counter, ExitRecord, Owner, RecordKin
 #[inline(always)]
 pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
     let task = task::current();
-    let bound = call == Call::BIND || call == Call::LISTEN;
-    if bound && watched::is_news(task::tgid(task), sock::port(sk)) {
-        stats::count(Counter::WATCHED_TRIGGERED);
-        match FAILURES.reserve::<AssignRecord>(0) {
-            Some(mut record) => {
-                // SAFETY: the reserved record.
-                unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 1) };
-                record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-                stats::count(Counter::WATCHED_EMITTED);
-            }
-            None => stats::count(Counter::WATCHED_DROPPED),
-        }
+    if call == Call::BIND || call == Call::LISTEN {
+        tell_incident(task, sk, origin, call);
     }
     stats::count(Counter::ASSIGN_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
@@ -44,6 +34,32 @@ pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
     }
 }
 
+/// A socket that had its port before listens now: no news but to an open incident.
+#[inline(always)]
+pub(crate) fn listens(sk: u64, origin: u8) {
+    tell_incident(task::current(), sk, origin, Call::LISTEN);
+}
+
+/// The current process bound a port or listens on it; that may end one of its incidents.
+#[inline(always)]
+fn tell_incident(task: u64, sk: u64, origin: u8, call: u8) {
+    // A TCP socket that is only bound to another port may become a client's.
+    let settles = call == Call::LISTEN || sock::protocol(sk) != sock::IPPROTO_TCP;
+    if !watched::is_news(task::tgid(task), sock::port(sk), settles) {
+        return;
+    }
+    stats::count(Counter::WATCHED_TRIGGERED);
+    match FAILURES.reserve::<AssignRecord>(0) {
+        Some(mut record) => {
+            // SAFETY: the reserved record.
+            unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 1) };
+            record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+            stats::count(Counter::WATCHED_EMITTED);
+        }
+        None => stats::count(Counter::WATCHED_DROPPED),
+    }
+}
+
 /// The last descriptor of a socket is being closed; called before the owner is forgotten.
 #[inline(always)]
 pub(crate) fn released(sk: u64, cookie: u64) {
@@ -52,7 +68,7 @@ pub(crate) fn released(sk: u64, cookie: u64) {
         match FAILURES.reserve::<ReleaseRecord>(0) {
             Some(mut record) => {
                 // SAFETY: the reserved record.
-                unsafe { fill_release(record.as_mut_ptr(), sk, cookie, 1) };
+                unsafe { fill_release(record.as_mut_ptr(), sk, cookie, ReleaseRecord::WATCHED) };
                 record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
                 stats::count(Counter::WATCHED_EMITTED);
             }
@@ -129,7 +145,7 @@ unsafe fn fill_assign(
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
-unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, watched: u32) {
+unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, flags: u32) {
     let net = sock::net(sk);
     let known: *const Owner = match OWNERS.get_ptr(cookie) {
         Some(owner) => owner,
@@ -148,7 +164,11 @@ unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, watched: u3
         sock::fill(&raw mut (*to).sock, sk, sock::protocol(sk));
         (*to).netns_cookie = sock::net_cookie(net);
         (*to).netns = sock::net_inum(net);
-        (*to).watched = watched;
+        (*to).flags = if task::is_exiting(closer) {
+            flags | ReleaseRecord::EXITING
+        } else {
+            flags
+        };
     }
 }
 

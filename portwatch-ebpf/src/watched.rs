@@ -34,14 +34,18 @@ fn insert(key: u64, value: u64) {
     }
 }
 
-/// A process bound a port: true if that may end one of its incidents.
+/// A process has a port: true if that may end one of its incidents. `settles`: another port than
+/// the wanted one counts as well.
 #[inline(always)]
-pub(crate) fn is_news(tgid: u32, port: u16) -> bool {
+pub(crate) fn is_news(tgid: u32, port: u16, settles: bool) -> bool {
     let Some(left) = WATCHED.get_ptr_mut(watched::process(tgid)) else {
         return false;
     };
     if WATCHED.get_ptr(watched::wanted(tgid, port)).is_some() {
         return true;
+    }
+    if !settles {
+        return false;
     }
     // SAFETY: a value of our own map; two threads of the process may both take the last one.
     unsafe {

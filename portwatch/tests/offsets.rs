@@ -181,8 +181,9 @@ fn members_that_are_read_keep_their_size() {
         "socket_alloc_inode",
         "net_tcp_death_row",
     ];
-    // `int [2]` until 6.7, then one `u32`: `net_port_range_size` tells them apart.
-    let known = ["net_port_range"];
+    // `int [2]` until 6.7, then one `u32`: `net_port_range_size` tells them apart. `int`, then `u16`:
+    // the flags that matter are in the low half.
+    let known = ["net_port_range", "sk_gso_type"];
     for entry in Offsets::TABLE {
         let Want::Member(of, path) = entry.want else {
             continue;

@@ -18,7 +18,7 @@ use crate::{
 const COMPONENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long rustup may take for a whole nightly.
-const TOOLCHAIN_LIMIT: Duration = Duration::from_secs(180);
+const TOOLCHAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes sure that a toolchain can build the BPF object.
 pub(crate) fn ensure() -> Result<Toolchain> {

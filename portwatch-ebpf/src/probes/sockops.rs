@@ -53,6 +53,8 @@ fn listening(ctx: &SockOpsContext) {
     };
     if owners::took(cookie, sk, origin) && !locked {
         traffic::assigned(sk, origin, Call::LISTEN);
+    } else {
+        traffic::listens(sk, origin);
     }
     let mut owner: Owner = owners::NOBODY;
     // SAFETY: a local.

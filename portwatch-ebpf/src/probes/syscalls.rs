@@ -7,10 +7,11 @@ use crate::{fail, fail::Refusal, owners, sock, stats, task, traffic};
 use aya_ebpf::{
     EbpfContext,
     bindings::pt_regs,
-    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
     macros::tracepoint,
     programs::TracePointContext,
 };
+use core::ffi::c_void;
 use portwatch_common::{Call, Counter, Origin, Sock};
 
 const EPERM: i64 = -1;
@@ -154,7 +155,7 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
     let wants_port = if udp {
         ret == EAGAIN && sock::port(sk) == 0
     } else {
-        ret == EADDRNOTAVAIL
+        ret == EADDRNOTAVAIL && searched_port(sock::port_socket(sk), addr)
     };
     if wants_port {
         fail::conflict::<2>(Refusal {
@@ -166,6 +167,27 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
         });
     }
     0
+}
+
+/// connect() got as far as looking for a port. To an IPv6 address that the host has no address for,
+/// EADDRNOTAVAIL comes before (net/ipv6/ip6_output.c:ip6_dst_lookup_tail): then
+/// net/ipv6/tcp_ipv6.c:tcp_v6_connect has not set `sk_gso_type` yet. IPv4 has no such case.
+#[inline(always)]
+fn searched_port(sk: u64, addr: u64) -> bool {
+    if sock::family(sk) != sock::AF_INET6 || sock::gso_type(sk) != 0 {
+        return true;
+    }
+    let mut head = [0_u32; 3];
+    // SAFETY: a local of that size; the address is the caller's, read with the helper for that.
+    let read = unsafe {
+        bpf_probe_read_user(
+            head.as_mut_ptr().cast(),
+            12,
+            addr.wrapping_add(8) as *const c_void,
+        )
+    };
+    // `::ffff:a.b.c.d` goes the way of IPv4.
+    read == 0 && head[0] == 0 && head[1] == 0 && u32::from_be(head[2]) == 0xffff
 }
 
 /// A UDP socket may have got its port just now.

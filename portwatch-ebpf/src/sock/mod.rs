@@ -82,6 +82,7 @@ field!(state: u8 = skc_state);
 field!(port: u16 = skc_num);
 field!(bound_dev: u32 = skc_bound_dev_if);
 field!(peer_port_be: u16 = skc_dport);
+field!(gso_type: u16 = sk_gso_type);
 field!(cookie: u64 = skc_cookie);
 field!(protocol: u16 = sk_protocol);
 field!(net_inum: u32 = net_inum);

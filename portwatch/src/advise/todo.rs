@@ -53,10 +53,12 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
         Cause::BoundNotListening => {
             list.extend(stop(conflict, holder));
-            list.push(plain(
-                "look-with-ss",
-                "netstat, lsof and ss -l do not show such a socket; its process has to close it",
-            ));
+            if holder.state == StateName::Bound {
+                list.push(plain(
+                    "look-with-ss",
+                    "netstat, lsof and ss -l do not show such a socket; its process has to close it",
+                ));
+            }
         }
         Cause::EphemeralBind => {
             reserve();

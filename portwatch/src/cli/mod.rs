@@ -60,6 +60,9 @@ fn log_to_stderr(common: &CommonArgs) {
     };
     env_logger::Builder::new()
         .filter_level(level)
+        // The loader tells every relocation.
+        .filter_module("aya", level.min(log::LevelFilter::Warn))
+        .filter_module("aya_obj", level.min(log::LevelFilter::Warn))
         .format_timestamp(None)
         .format_target(false)
         .init();

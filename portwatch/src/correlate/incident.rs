@@ -60,6 +60,7 @@ impl Incidents {
         let key = Key {
             netns: failure.netns,
             transport: failure.socket.transport,
+            protocol: failure.socket.protocol,
             port: failure.wanted.port,
             tgid: failure.task.tgid,
             start: failure.task.start,
@@ -107,6 +108,7 @@ impl Incidents {
                     cookie,
                     at: release.time,
                     by: (release.task.tgid, release.task.start),
+                    exiting: release.exiting,
                 });
             }
         }

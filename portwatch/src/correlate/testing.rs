@@ -305,6 +305,7 @@ pub(crate) fn release(cookie: u64, at: Ktime) -> Release {
         socket,
         netns: NETNS,
         owner: None,
+        exiting: false,
         watched: true,
     }
 }

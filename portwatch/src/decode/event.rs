@@ -339,6 +339,8 @@ pub struct Release {
     pub netns: NetnsId,
     /// Who took it.
     pub owner: Option<Owner>,
+    /// The closing process was exiting.
+    pub exiting: bool,
     /// Sent because it is a holder of an open incident, not as traffic.
     pub watched: bool,
 }

@@ -168,7 +168,7 @@ pub(super) fn release(raw: &RawRecord, kind: u16) -> Result<Release, DecodeError
         owner,
         netns_cookie: _,
         netns,
-        watched,
+        flags,
     } = record;
     Ok(Release {
         time: Ktime(header.time),
@@ -176,7 +176,8 @@ pub(super) fn release(raw: &RawRecord, kind: u16) -> Result<Release, DecodeError
         socket: fields::socket(&sock)?,
         netns: NetnsId(netns),
         owner: fields::owner(&owner, u32::from(owner.source))?,
-        watched: watched != 0,
+        exiting: flags & wire::ReleaseRecord::EXITING != 0,
+        watched: flags & wire::ReleaseRecord::WATCHED != 0,
     })
 }
 

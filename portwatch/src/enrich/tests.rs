@@ -249,6 +249,7 @@ fn other_events_ask_for_their_process_only() {
         socket: socket(Some(5), 4),
         netns: NetnsId(40),
         owner: Some(owner(32)),
+        exiting: false,
         watched: false,
     };
     let refused = failure(vec![holder(Some(500), Some(owner(9)), 3, 0)]);

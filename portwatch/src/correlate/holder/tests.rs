@@ -173,7 +173,7 @@ fn a_queued_connection_is_named_by_its_listener() {
         .map(|p| (p.pid, p.has_socket))
         .collect();
     assert_eq!(names, [(3_013_825, false)]);
-    assert_eq!(judged[1].who.named, people::Named::Listener);
+    assert_eq!(judged[1].who.named, Named::Listener);
 }
 
 #[test]

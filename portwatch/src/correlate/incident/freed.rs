@@ -13,6 +13,8 @@ pub(super) struct Closing {
     pub(super) at: Ktime,
     /// The process that closed it, with its start.
     pub(super) by: (Tgid, Ktime),
+    /// It was exiting.
+    pub(super) exiting: bool,
 }
 
 /// What freed a port, and how sure that is.
@@ -52,7 +54,7 @@ pub(super) fn freed<'a>(
     } else {
         Certainty::Inferred
     };
-    let by = if exited.contains(&last.by) {
+    let by = if last.exiting || exited.contains(&last.by) {
         FreedBy::HolderExited
     } else {
         FreedBy::HolderClosed

@@ -21,6 +21,8 @@ pub(super) const MAX_EXITED: usize = 64;
 pub(super) struct Key {
     pub(super) netns: NetnsId,
     pub(super) transport: Transport,
+    /// UDP-Lite has ports of its own.
+    pub(super) protocol: u16,
     pub(super) port: Option<u16>,
     pub(super) tgid: Tgid,
     pub(super) start: Ktime,
@@ -124,7 +126,7 @@ impl Incident {
         let key = &self.key;
         (key.tgid, key.start) == (assign.task.tgid, assign.task.start)
             && key.netns == assign.netns
-            && key.transport == assign.socket.transport
+            && key.protocol == assign.socket.protocol
             && assign.time >= self.last
     }
 
@@ -146,29 +148,32 @@ impl Incident {
         call && port && self.wants_address(&assign.socket)
     }
 
-    /// The socket's address is one that was tried for, or one of the two is a wildcard that takes
-    /// in the other.
+    /// The socket's address is one that was tried for, or a wildcard that takes it in. A narrower one
+    /// is not what was wanted.
     fn wants_address(&self, socket: &Socket) -> bool {
         let got = socket.local_addr();
         self.addresses.is_empty()
             || self.addresses.iter().any(|(wanted, v6only)| {
-                let any_got = got.is_unspecified();
-                let any_wanted = wanted.is_unspecified();
+                let any = got.is_unspecified();
                 match (wanted, got) {
                     (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
-                        *wanted == got || any_got || any_wanted
+                        *wanted == got || any
                     }
-                    (IpAddr::V4(_), IpAddr::V6(_)) => any_got && !socket.v6only,
-                    (IpAddr::V6(_), IpAddr::V4(_)) => any_wanted && !v6only,
+                    (IpAddr::V4(_), IpAddr::V6(_)) => any && !socket.v6only,
+                    // The IPv4 half of `[::]`, as a program takes it that goes on from there.
+                    (IpAddr::V6(_), IpAddr::V4(_)) => any && wanted.is_unspecified() && !v6only,
                 }
             })
     }
 
-    /// Keeps the first other port that the process bound itself to.
+    /// Keeps the first other port that the process serves on: listening on it, or for UDP bound to
+    /// it by number. A socket bound to any port may be a client's.
     pub(super) fn note_other(&mut self, assign: &Assign) {
-        let other = matches!(assign.call, Call::Bind | Call::Listen)
-            && assign.origin != Some(Origin::EphemeralConnect)
-            && self.key.port.is_some_and(|port| port != assign.socket.port);
+        let serves = match assign.socket.transport {
+            Transport::Tcp => assign.call == Call::Listen,
+            Transport::Udp => assign.origin == Some(Origin::ExplicitBind),
+        };
+        let other = serves && self.key.port.is_some_and(|port| port != assign.socket.port);
         if other && self.other.is_none() && self.concerns(assign) {
             self.other = Some((assign.time, assign.socket.port));
         }

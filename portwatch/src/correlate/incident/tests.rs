@@ -253,6 +253,15 @@ fn an_ipv6_socket_does_not_resolve_an_ipv4_want() {
     assert_eq!(run.only_resolved().how, How::GotPort);
 }
 
+/// A narrower address on the wanted port is not what was wanted: its holder is still there.
+#[test]
+fn one_address_of_many_is_not_the_wanted_one() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.assigned(1, "127.0.0.2", PORT);
+    assert!(run.resolved().is_empty());
+}
+
 /// Apache fails on `[::]` and takes `0.0.0.0`.
 #[test]
 fn the_ipv4_half_of_a_dual_stack_want_is_enough() {
@@ -276,9 +285,9 @@ fn somebody_elses_success_resolves_nothing() {
     other.netns = NetnsId(1);
     run.event(Event::Assign(Box::new(other.clone())));
     other.netns = NETNS;
-    other.socket.transport = Transport::Udp;
+    (other.socket.transport, other.socket.protocol) = (Transport::Udp, 17);
     run.event(Event::Assign(Box::new(other.clone())));
-    other.socket.transport = Transport::Tcp;
+    (other.socket.transport, other.socket.protocol) = (Transport::Tcp, 6);
     // An outbound connection of the requester that happens to get the number.
     other.call = Call::Connect;
     other.origin = Some(Origin::EphemeralConnect);

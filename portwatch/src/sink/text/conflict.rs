@@ -53,7 +53,10 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
     if let Some(rest) = unlisted(conflict) {
         block.field("more", Style::new(), &rest);
     }
-    if let Some(why) = doubt(conflict.certainty) {
+    // Without a wanted port there is nobody to be sure of.
+    if let Some(why) = doubt(conflict.certainty)
+        && conflict.wanted.port.is_some()
+    {
         block.field("sure?", Style::new(), why);
     }
     for (n, advice) in conflict.advice.iter().enumerate() {

@@ -4,7 +4,7 @@ use super::super::escape::escape;
 use super::block::sentence;
 use super::{Look, Palette};
 use crate::report::time::human;
-use crate::report::{BackendName, Body, Lost, LostCount, Report, Resolved, Start, Summary};
+use crate::report::{BackendName, Body, How, Lost, LostCount, Report, Resolved, Start, Summary};
 use std::fmt::Display;
 
 /// What a report warns of, for standard error: losses, refused hooks, what this machine lacks.
@@ -72,7 +72,14 @@ pub(super) fn start(start: &Start, palette: &Palette) -> String {
 /// The end of an incident.
 pub(super) fn resolved(resolved: &Resolved, stamp: &str, look: &Look) -> String {
     let palette = &look.data;
-    let head = format!("{stamp}  {}  ", palette.paint(palette.relief, "RESOLVED"));
+    // Only one of the ends is good news.
+    let word = match resolved.how {
+        How::GotPort => palette.paint(palette.relief, "RESOLVED"),
+        How::OtherPort => palette.paint(palette.strong, "MOVED   "),
+        How::GaveUp => palette.paint(palette.strong, "GAVE UP "),
+        How::Exited => palette.paint(palette.strong, "EXITED  "),
+    };
+    let head = format!("{stamp}  {word}  ");
     sentence(&head, &escape(&resolved.message), look)
 }
 

@@ -8,8 +8,11 @@ fn moving_on_settles_after_three_seconds() {
     let mut run = Run::new();
     run.fails(0);
     run.fails_with(10, |failure| failure.wanted.port = Some(PORT + 1));
-    run.assigned(20, "0.0.0.0", PORT + 2);
-    run.assigned(30, "0.0.0.0", PORT + 9);
+    // A port that it is only bound to may be a client's.
+    run.assigned(15, "0.0.0.0", PORT + 1_000);
+    let listens = |assign: &mut Assign| assign.call = Call::Listen;
+    run.assigned_with(20, "0.0.0.0", PORT + 2, listens);
+    run.assigned_with(30, "0.0.0.0", PORT + 9, listens);
     assert_eq!(run.correlator.next_deadline(), Some(at(3_020)));
     run.correlator.tick(at(3_019), &mut run.out);
     assert!(run.resolved().is_empty());
@@ -40,7 +43,7 @@ fn an_outbound_connection_is_no_other_port() {
 fn a_process_that_ends_has_not_settled() {
     let mut run = Run::new();
     run.fails(0);
-    run.assigned(20, "0.0.0.0", 9090);
+    run.assigned_with(20, "0.0.0.0", 9090, |assign| assign.call = Call::Listen);
     let binder = run.binder.clone();
     run.event(exit(&binder, at(900)));
     assert_eq!(run.only_resolved().how, How::Exited);
@@ -81,7 +84,7 @@ fn the_end_of_the_run_tells_only_what_is_known() {
     run.fails(0);
     run.binder = task(813, "jupyter");
     run.fails(10);
-    run.assigned(20, "0.0.0.0", 8890);
+    run.assigned_with(20, "0.0.0.0", 8890, |assign| assign.call = Call::Listen);
     run.correlator.finish(at(500), &mut run.out);
     let end = run.only_resolved();
     assert_eq!((end.how, end.port), (How::OtherPort, Some(8890)));
