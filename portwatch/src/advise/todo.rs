@@ -214,6 +214,12 @@ fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
             command: Some("systemctl list-sockets --all".to_owned()),
         }];
     }
+    if !holder.processes.is_empty() && holder.processes.iter().all(|p| !p.alive) {
+        return vec![plain(
+            "try-again",
+            "the process that had the port has ended meanwhile: try again",
+        )];
+    }
     vec![Advice {
         id: "stop-holder".to_owned(),
         text: format!("stop {}, or use another port or address", owner(holder)),
