@@ -119,6 +119,8 @@ impl Proc {
         if read_stat(&dir).map(|now| now.start) != Some(stat.start) {
             return None;
         }
+        // A process on its way out has no memory any more: nothing could be read, not "no arguments".
+        let cmdline = cmdline.filter(|(list, _)| exe.is_some() || !list.is_empty());
         let (cmdline, cmdline_truncated) = cmdline.unzip();
         Some(ProcessFacts {
             tgid,

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use portwatch_tests::actor::{Kind, Op, Reply};
 use portwatch_tests::stage::PORT;
+use portwatch_tests::wait;
+use std::time::{Duration, Instant};
 
 use super::duel::{Duel, OTHER, PEER, address, any, has_origin, is, listen, only, open};
 
@@ -98,7 +100,11 @@ fn a_second_connect_is_told_with_its_own_port() -> Result<()> {
     duel.pin(OTHER)?;
     let refused = duel.holder.ask(&Op::Connect(1, closed, false))?;
     ensure!(refused == Reply::Refused(libc::ECONNREFUSED), "{refused:?}");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // The two takings must be told apart by their age.
+    let (first, apart) = (Instant::now(), Duration::from_millis(1500));
+    wait::until("an age of the first port", 2 * apart, || {
+        Ok((first.elapsed() >= apart).then_some(()))
+    })?;
     duel.pin(PORT)?;
     duel.holder.tell(&Op::Connect(1, door, false))?;
     let pid = duel.holder_pid();
