@@ -4,6 +4,7 @@
 //! command says each step in a line on standard error, skips what is there, and ends a failed step
 //! with what to do. It exits with 0 only when all that was asked for was done; `run` becomes
 //! portwatch and leaves with its status.
+#![forbid(unsafe_code)]
 
 mod build;
 mod debian;

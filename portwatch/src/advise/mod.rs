@@ -3,6 +3,7 @@
 //! Pure, like `correlate`: a sentence holds nothing that the verdict does not. Strings of other
 //! processes go into it as they are; every sink escapes them for where it writes. A command works
 //! as printed, or there is none.
+#![forbid(unsafe_code)]
 
 mod commands;
 mod gap;

@@ -3,6 +3,7 @@
 //!
 //! Not the pipeline's inner types: those are `decode::event`. Two levels of absence, as the
 //! contract says: `None` is left out (not known), `Some(None)` is `null` (known to be none).
+#![forbid(unsafe_code)]
 
 mod conflict;
 mod identifiers;
