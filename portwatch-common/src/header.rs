@@ -37,4 +37,6 @@ impl RecordKind {
     pub const EXIT: u16 = 6;
     /// A socket that the start-up scan found: [`crate::SnapshotRecord`].
     pub const SNAPSHOT: u16 = 7;
+    /// A bind() that failed where no walk is possible: [`crate::BlindRecord`].
+    pub const BLIND: u16 = 8;
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assign;
+pub mod blind;
 pub mod config;
 pub mod exit;
 pub mod failure;
@@ -23,6 +24,7 @@ pub mod task;
 pub mod watched;
 
 pub use assign::AssignRecord;
+pub use blind::BlindRecord;
 pub use config::Config;
 pub use exit::ExitRecord;
 pub use failure::{Call, FailureRecord, SockAddr};

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use portwatch_common::{Config, Counter, Owner, PortKey, SnapshotRecord, TableScan};
 
-use crate::walk::Walk;
+use crate::{probes::Wanted, walk::Walk};
 
 /// What user space asks for.
 #[map]
@@ -45,6 +45,10 @@ pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 13
 /// program: a program never runs twice on one CPU at a time, two programs may.
 #[map]
 pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(4, 0);
+
+/// Task -> what the bind() that it is in wants, for failures that are seen blindly.
+#[map]
+pub(crate) static WANTED: LruHashMap<u64, Wanted> = LruHashMap::with_max_entries(1 << 13, 0);
 
 /// Counters by [`Counter`].
 #[map]

@@ -5,14 +5,15 @@
 
 use crate::correlate::{Correlator, Unwatch};
 use crate::decode::event::{Event, Ktime};
-use crate::decode::{DecodeError, Decoder};
-use crate::enrich::{enrich, facts::Facts};
+use crate::decode::{self, DecodeError, Decoder};
+use crate::enrich::{self, enrich, facts::Facts};
 use crate::report::{Body, ClockAnchor, LostCount, Report, Start};
 use crate::sink::filter::Filter;
 use crate::sink::redact::Redact;
 use crate::sink::tally::{EndReason, Tally};
 use crate::sink::{Sink, SinkError};
 use crate::source::RawRecord;
+use portwatch_common::RecordKind;
 
 /// Every stage behind the source.
 pub struct Pipeline {
@@ -63,6 +64,14 @@ impl Pipeline {
     /// # Errors
     /// The output is closed or broken. A record that makes no sense is told as lost.
     pub fn record(&mut self, raw: &RawRecord) -> Result<(), SinkError> {
+        if decode::kind(raw) == Some(RecordKind::BLIND) {
+            let failure = decode::blind::blind(raw)
+                .and_then(|blind| enrich::blind::failure(blind, self.facts.as_mut()));
+            return match failure {
+                Ok(failure) => self.event(Event::Failure(Box::new(failure))),
+                Err(error) => self.unreadable(&error),
+            };
+        }
         match self.decoder.record(raw) {
             Ok(Some(event)) => self.event(event),
             Ok(None) => Ok(()),

@@ -18,6 +18,7 @@ mod holders;
 mod incidents;
 mod late;
 mod limits;
+mod lockdown;
 mod names;
 mod play;
 mod rule;

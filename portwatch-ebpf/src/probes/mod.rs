@@ -9,16 +9,20 @@
 //! | UDP send | `sendmsg4/6`, `sys_exit_sendto/sendmsg/sendmmsg` | autobind; its failure |
 //! | close | `cgroup/sock_release` | release |
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
+//! | bind() under lockdown=confidentiality | `bind4/6`, `tp_btf/sys_exit` | failure without its holders |
 //! | older sockets | `iter/task_file`, scan of the bind tables | snapshot |
 //!
 //! A cgroup or sock_ops program can deny: every path here returns [`ALLOW`].
 
+mod blind;
 mod cgroup;
 mod exit;
 mod snapshot;
 mod sockops;
 mod syscalls;
 mod tables;
+
+pub(crate) use blind::Wanted;
 
 /// What every cgroup and sock_ops program returns.
 const ALLOW: i32 = 1;

@@ -69,6 +69,9 @@ fn uncertain(doubt: Uncertain) -> &'static str {
         }
         Uncertain::ReuseportGroup => "the caller is in a SO_REUSEPORT group already",
         Uncertain::Uid => "SO_REUSEPORT depends on users that are not known",
+        Uncertain::Blind => {
+            "lockdown=confidentiality hides what decides between them: the options of the sockets"
+        }
         Uncertain::Loopback4 => "kernels differ on 127.0.0.6 against native IPv6",
     }
 }

@@ -87,6 +87,8 @@ pub enum Uncertain {
     /// TCP on IPv4 127.0.0.6 against native IPv6: the same number in `skc_rcv_saddr`, the same
     /// address only to kernels without the second bind table (6.0 and older). UDP has it blocked.
     Loopback4,
+    /// The kernel's memory may not be read: the options of both sides are not known.
+    Blind,
 }
 
 impl Binder {

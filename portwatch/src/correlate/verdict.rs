@@ -3,6 +3,7 @@
 //! It rests only on what the failure carries and on the facts asked for it: no other event changes
 //! a culprit.
 
+use super::blind;
 use super::cause::Gap;
 use super::conflict_rule::Outcome;
 use super::holder::{Judged, judge_all};
@@ -53,7 +54,10 @@ pub struct Blocker {
 /// is listed among the neighbours only, and `truncated` says that a blocker may be missing.
 #[must_use]
 pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdict {
-    let judged = judge_all(failure, facts, ground.anchor);
+    let mut judged = judge_all(failure, facts, ground.anchor);
+    if !failure.walk.made {
+        blind::doubt(&mut judged, failure);
+    }
     let blockers: Vec<_> = judged
         .iter()
         .filter(|j| j.outcome == Outcome::Blocks)
@@ -110,7 +114,7 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     };
     // A half-read table may hide a holder that comes before this one; one that was read to the
     // end and only listed in part (`skipped`) does not: a listener is always sent.
-    let read = if walk.truncated || walk.lost > 0 {
+    let read = if !walk.made || walk.truncated || walk.lost > 0 {
         Certainty::Inferred
     } else {
         Certainty::Exact
@@ -141,7 +145,9 @@ fn of_nobody(failure: &Failure, judged: &[Judged<'_>]) -> (Cause, Certainty, Opt
     let gap = match (failure.wanted.port, failure.call) {
         (None, _) => Gap::RangeExhausted,
         (Some(_), Call::Connect | Call::Autobind) => Gap::SameConnection,
-        (Some(_), Call::Bind | Call::Listen) if !walk.made => Gap::NotWalked,
+        (Some(_), Call::Bind | Call::Listen) if !walk.made => {
+            doubt.map_or(Gap::NotWalked, Gap::Uncertain)
+        }
         (Some(_), Call::Bind | Call::Listen) => match doubt {
             Some(doubt) => Gap::Uncertain(doubt),
             None if !walk.complete() => Gap::HalfWalked,

@@ -9,7 +9,7 @@ use portwatch_common as wire;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A value that names nothing.
-fn bad(field: &'static str, value: impl Into<u64>) -> DecodeError {
+pub(super) fn bad(field: &'static str, value: impl Into<u64>) -> DecodeError {
     DecodeError::BadField {
         field,
         value: value.into(),

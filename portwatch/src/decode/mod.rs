@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blind;
 mod cursor;
 pub mod event;
 mod fields;

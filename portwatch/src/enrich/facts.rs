@@ -1,6 +1,7 @@
 //! What the pipeline asks of the machine it runs on, behind one trait: the live source answers from
 //! /proc and the kernel, a replay from the capture.
 
+use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Ktime, NetnsId, Tgid};
 
 /// A process as /proc tells it. A field that could not be read in time is `None`.
@@ -59,6 +60,17 @@ pub enum NetnsReach {
     Process(Tgid),
 }
 
+/// A port as the kernel tells it on request, after a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Sockets that have it; not all of them if there are many.
+    pub sockets: Vec<Seen>,
+    /// How many have it.
+    pub total: u32,
+    /// `ip_local_port_range` of the namespace.
+    pub range: Option<(u16, u16)>,
+}
+
 /// The questions. No answer blocks, none is guessed: a process that is gone, or whose start time
 /// differs from `start`, is `None`.
 pub trait Facts {
@@ -73,4 +85,16 @@ pub trait Facts {
 
     /// Name of a network device in a namespace, if it could be read.
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String>;
+
+    /// Who has a port of a protocol now (`None` = of TCP and UDP), for failures that come without
+    /// holders; `hint` is a process known to be inside the namespace. Nobody can tell by default.
+    fn port(
+        &mut self,
+        _netns: NetnsId,
+        _hint: Tgid,
+        _protocol: Option<u16>,
+        _port: Option<u16>,
+    ) -> Option<PortFacts> {
+        None
+    }
 }

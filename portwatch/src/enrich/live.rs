@@ -2,11 +2,11 @@
 //!
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
-use super::facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
+use super::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
-use super::same_start;
 pub use super::scan::{ProcScan, SocketFinder};
+use super::{same_start, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Tgid};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -22,6 +22,9 @@ const USERS_FRESH: Duration = Duration::from_millis(20);
 
 /// More sockets than this are not remembered.
 const USERS_MAX: usize = 4096;
+
+/// Sockets of a port that are looked at, listeners aside.
+const HOLDERS_TOLD: usize = 64;
 
 /// When a socket was asked for, and who had it.
 type Answer = (Instant, Vec<SocketUser>);
@@ -135,6 +138,32 @@ impl Facts for LiveFacts {
 
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.namespaces.device(netns, index)
+    }
+
+    fn port(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts> {
+        // The range first: it takes the hint, and the way is known from then on.
+        let range = self.namespaces.range(netns, Some(hint));
+        let ask = || {
+            let protocols = protocol.map_or(vec![6, 17], |one| vec![one]);
+            let mut found = Vec::new();
+            for protocol in protocols {
+                found.extend(sock_diag::sockets(protocol, port?)?);
+            }
+            Some(found)
+        };
+        let found = self.namespaces.enter(netns, ask).flatten();
+        let found = found.unwrap_or_default();
+        Some(PortFacts {
+            total: u32::try_from(found.len()).unwrap_or(u32::MAX),
+            sockets: sock_diag::worth_telling(found, HOLDERS_TOLD),
+            range: range.map(|range| (range.low, range.high)),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`enrich`] asks the [`facts::Facts`] trait, never /proc directly, so that a replay gives the
 //! same answers. [`live::LiveFacts`] is the answer of the machine we run on.
 
+pub mod blind;
 pub mod clock;
 pub mod container;
 pub mod facts;
@@ -11,6 +12,7 @@ pub mod netns;
 mod patience;
 pub mod proc;
 mod scan;
+pub mod sock_diag;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -173,6 +173,44 @@ pub const TRACEPOINT: &[Hook] = &[
     },
 ];
 
+/// All that is left under `lockdown=confidentiality`.
+pub const BLIND: &[Hook] = &[
+    Hook {
+        core: true,
+        ..hook(
+            "blind_bind4",
+            Target::CgroupSockAddr("bind4"),
+            "failed binds to IPv4 addresses",
+        )
+    },
+    hook(
+        "blind_bind6",
+        Target::CgroupSockAddr("bind6"),
+        "failed binds to IPv6 addresses",
+    ),
+    Hook {
+        core: true,
+        ..hook(
+            "blind_exit",
+            Target::TpBtf("sys_exit"),
+            "every failed bind()",
+        )
+    },
+];
+
+/// What is lost there, beside what no kernel shows.
+pub const BLIND_BLIND_SPOTS: &[&str] = &[
+    "the kernel's own table of ports: holders are asked for after the failure (sock_diag, /proc), \
+     so one that has left by then is not found",
+    "the options of sockets: only a listener is told as the holder, `inferred`; everything else is \
+     `unknown` (--neighbours lists it)",
+    "who took a port, how and when: no names for TIME_WAIT and orphans, no origins, no ages",
+    "before Linux 6.8: TCP sockets that are bound and do not listen",
+    "failed listen(), connect() and UDP sends",
+    "ports taken and let go, calls refused for other reasons, that a requester got its port or \
+     ended: incidents end by --incident-timeout",
+];
+
 /// What this backend cannot see on any kernel.
 pub const TRACEPOINT_BLIND_SPOTS: &[&str] = &[
     "bind, listen and connect through io_uring that fail",

@@ -4,7 +4,7 @@
 //! behind after a `kill -9`.
 
 use super::{
-    btf, hooks,
+    btf,
     hooks::{Hook, Target},
     offsets,
 };
@@ -140,7 +140,7 @@ pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadErro
     Ok(Loaded { ebpf, btf })
 }
 
-/// Attaches every hook of the tracepoint backend, going on without those that are refused.
+/// Attaches every hook of a table, going on without those that are refused.
 ///
 /// # Errors
 /// A hook was refused without which nothing can be told.
@@ -148,9 +148,10 @@ pub fn attach(
     loaded: &mut Loaded,
     cgroup: Option<&File>,
     options: &LoadOptions,
+    table: &[Hook],
 ) -> Result<Attached, LoadError> {
     let mut attached = Attached::default();
-    for hook in hooks::TRACEPOINT {
+    for hook in table {
         if options.no_udp_autobind && hook.udp_autobind {
             continue;
         }
@@ -295,3 +296,6 @@ struct Global(Offsets);
 
 // SAFETY: `Offsets` is `repr(C)` and holds nothing but `u32`s, so it is plain old data.
 unsafe impl aya::Pod for Global {}
+
+#[cfg(test)]
+mod tests;

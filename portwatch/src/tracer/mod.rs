@@ -3,6 +3,7 @@
 //! Attach first, then scan: a socket is either seen by a hook or found by the scan, and the scan
 //! never overwrites a hook's entry.
 
+mod blind;
 mod run;
 
 pub use run::{Limits, run};
@@ -38,9 +39,7 @@ pub enum TracerError {
     /// The object cannot be loaded or attached.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The kernel keeps its memory to itself: since 5.13 it refuses to load what reads it
-    /// (kernel/bpf/helpers.c:bpf_base_func_proto, LOCKDOWN_BPF_READ_KERNEL), and it opens no file
-    /// of tracefs (kernel/trace/trace.c:tracing_check_open_get_tr, LOCKDOWN_TRACEFS).
+    /// The kernel keeps its memory to itself, and refuses even what does not read it.
     #[error(
         "lockdown=confidentiality: this kernel lets no program read its sockets and shows nobody \
          its tracepoints, so no failed bind can be seen; boot with lockdown=integrity or none"
@@ -102,13 +101,38 @@ impl Tracer {
     /// Anything without which nothing can be told.
     pub fn start(options: &TracerOptions) -> Result<(Self, LiveFacts, Start), TracerError> {
         privilege::check()?;
-        let mut warnings: Vec<String> = privilege::raise_limits().into_iter().collect();
-        let mut environment = Environment::probe();
+        let warnings: Vec<String> = privilege::raise_limits().into_iter().collect();
+        let environment = Environment::probe();
+        if blind::assumed() {
+            return blind::start(options, &environment, warnings);
+        }
+        match Self::seeing(options, environment.clone(), warnings.clone()) {
+            Err(error) if blind::explains(&environment, &error) => {
+                log::debug!("the usual hooks are refused: {error}");
+                blind::start(options, &environment, warnings)
+            }
+            done => done,
+        }
+    }
+
+    /// The tracer that reads the kernel's own tables.
+    fn seeing(
+        options: &TracerOptions,
+        mut environment: Environment,
+        mut warnings: Vec<String>,
+    ) -> Result<(Self, LiveFacts, Start), TracerError> {
         let (tracefs, mounted) = environment.ensure_tracefs()?;
         if mounted {
             warnings.push(format!("mounted tracefs at {}", tracefs.display()));
         }
         warnings.extend(about(&environment));
+        if environment.lockdown == Some(Lockdown::Confidentiality) {
+            warnings.push(
+                "lockdown=confidentiality: this kernel says that nobody may read its memory, and \
+                 yet loads what does"
+                    .to_owned(),
+            );
+        }
 
         let release = environment.kernel.as_str();
         let offsets = load::resolve_offsets(release)?;
@@ -123,8 +147,8 @@ impl Tracer {
         if let Err(error) = &directory {
             warnings.push(format!("{error}: who took a port is not remembered"));
         }
-        let mut attached = load::attach(&mut loaded, directory.as_ref().ok(), &options.load)
-            .map_err(|error| refused(&environment, error))?;
+        let cgroup = directory.as_ref().ok();
+        let mut attached = load::attach(&mut loaded, cgroup, &options.load, hooks::TRACEPOINT)?;
         let started = clock::now()?;
 
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
@@ -152,7 +176,7 @@ impl Tracer {
                 .map(|spot| (*spot).to_owned())
                 .collect(),
             warnings,
-            namespaces: ranges(&mut facts, &found),
+            namespaces: ranges(&mut facts, &found.netns),
             clock: anchor,
             filters: BTreeMap::new(),
             sizes: options.load.sizes(),
@@ -263,14 +287,10 @@ fn scan(
 }
 
 /// Ranges of the namespaces known now, our own first.
-fn ranges(facts: &mut LiveFacts, found: &Scanned) -> Vec<NetnsRange> {
+fn ranges(facts: &mut LiveFacts, found: &[NetnsId]) -> Vec<NetnsRange> {
     let namespaces = facts.namespaces();
     let mut known: Vec<NetnsId> = namespaces.own().into_iter().collect();
-    for netns in namespaces
-        .all()
-        .into_iter()
-        .chain(found.netns.iter().copied())
-    {
+    for netns in namespaces.all().into_iter().chain(found.iter().copied()) {
         if !known.contains(&netns) {
             known.push(netns);
         }
@@ -280,14 +300,6 @@ fn ranges(facts: &mut LiveFacts, found: &Scanned) -> Vec<NetnsRange> {
         .take(NAMESPACES_TOLD)
         .filter_map(|netns| namespaces.range(netns, None))
         .collect()
-}
-
-/// Why no probe could be attached, as far as the machine tells.
-fn refused(environment: &Environment, error: LoadError) -> TracerError {
-    match environment.lockdown {
-        Some(Lockdown::Confidentiality) => TracerError::LockedDown(error),
-        Some(Lockdown::None | Lockdown::Integrity) | None => error.into(),
-    }
 }
 
 /// What of this machine takes something away from the verdicts.
@@ -300,13 +312,6 @@ fn about(environment: &Environment) -> Vec<String> {
             path.display()
         )),
         Cgroup2::Whole(_) | Cgroup2::Unmounted { .. } | Cgroup2::Missing => {}
-    }
-    if environment.lockdown == Some(Lockdown::Confidentiality) {
-        warnings.push(
-            "lockdown=confidentiality: the kernel lets nobody read its memory, so holders cannot \
-             be found; boot with lockdown=integrity or none"
-                .to_owned(),
-        );
     }
     if environment.time_namespace_initial == Some(false) {
         warnings.push(

@@ -1,0 +1,29 @@
+//! A bind() that failed where the kernel's memory may not be read.
+
+use crate::{RecordHeader, SockAddr, Task};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A bind() that failed for want of a port under `lockdown=confidentiality`: without its socket and
+/// without holders, which user space has to ask for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BlindRecord {
+    /// Kind BLIND.
+    pub header: RecordHeader,
+    /// Who called.
+    pub task: Task,
+    /// The address the call named.
+    pub addr: SockAddr,
+    /// `net.net_cookie` of the caller's namespace.
+    pub netns_cookie: u64,
+    /// `net.ns.inum` of the caller's namespace.
+    pub netns: u32,
+    /// The errno, positive.
+    pub errno: u32,
+    /// The descriptor's number.
+    pub fd: u32,
+    /// `sk_protocol` after the call that made the socket (6, 17, 136); 0 = nobody saw that call.
+    pub protocol: u16,
+    /// Padding, 0.
+    pub pad: u16,
+}
