@@ -22,7 +22,7 @@ pub struct BlindRecord {
     pub errno: u32,
     /// The descriptor's number.
     pub fd: u32,
-    /// `sk_protocol` after the call that made the socket (6, 17, 136); 0 = nobody saw that call.
+    /// The socket's transport: 6 (MPTCP as well), 17 or 136; 0 = not known.
     pub protocol: u16,
     /// Padding, 0.
     pub pad: u16,

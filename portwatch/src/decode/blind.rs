@@ -29,7 +29,7 @@ pub struct Blind {
     pub wanted: Wanted,
     /// Family of the address, which is that of the socket.
     pub family: Family,
-    /// 6, 17 or 136; `None` = the call that made the socket was not seen.
+    /// 6, 17 or 136; `None` = not known: no holder is blamed then.
     pub protocol: Option<u16>,
     /// The caller's namespace.
     pub netns: NetnsId,
