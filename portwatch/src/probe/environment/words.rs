@@ -75,7 +75,7 @@ impl fmt::Display for Lockdown {
             Self::None => "none",
             Self::Integrity => "integrity",
             Self::Confidentiality => {
-                "confidentiality: nobody may read kernel memory, so holders cannot be found"
+                "confidentiality: nobody may read kernel memory: holders come from sock_diag and /proc, at best inferred"
             }
         })
     }
