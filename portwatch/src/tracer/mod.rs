@@ -183,6 +183,8 @@ impl Tracer {
             snapshot_sockets: found.sockets + tables.found.len() as u64,
         };
         let own_netns = environment.netns;
+        let mut older = tables.found;
+        older.extend(found.found);
         let tracer = Self {
             live,
             control,
@@ -191,7 +193,7 @@ impl Tracer {
             scanned,
             anchor,
             own_netns,
-            older: tables.found,
+            older,
             early: tables.traffic,
             told: Totals::default(),
         };
@@ -204,6 +206,9 @@ impl Tracer {
 struct Scanned {
     sockets: u64,
     netns: Vec<NetnsId>,
+    /// All of them. Subflows of MPTCP get no entry in the kernel (nobody may ask their cookie), so
+    /// that they were met is all that says how old they are.
+    found: Vec<Found>,
 }
 
 /// The scan for what has no descriptor; where it is refused, the age of such sockets is not known.
@@ -278,6 +283,7 @@ fn scan(
                 .map(|found| found.netns)
                 .filter(|netns| seen.insert(*netns))
                 .collect();
+            scanned.found = found;
         }
         Err(error) => warnings.push(format!(
             "{error}: who has sockets that are older than portwatch is not known"
