@@ -160,3 +160,34 @@ fn since_is_absent_for_older_holders() -> Result<()> {
     );
     tracer.finish()?.check(true)
 }
+
+/// The socket that has the port is a subflow, whose cookie nobody may ask.
+#[test]
+fn an_older_mptcp_listener_has_an_age() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let address = format!("127.0.0.1:{PORT}");
+    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
+    holder.listener("l", "mptcp4", &[], &address)?;
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    let answer = binder.try_bind("b", "tcp4", &[], &address)?;
+    ensure!(answer.is_err(), "two listeners on one port");
+    let event = tracer.wait_conflict(PORT)?;
+    let told = event
+        .conflict()
+        .and_then(|conflict| conflict.holders.first());
+    ensure!(
+        told.is_some_and(|told| told.since.is_none()
+            && told.held_at_least_ms.is_some()
+            && told.since_source.as_deref() == Some("snapshot")
+            && told
+                .processes
+                .iter()
+                .any(|process| process.pid == holder.pid())),
+        "{:#}",
+        event.raw
+    );
+    tracer.finish()?.check(true)
+}
