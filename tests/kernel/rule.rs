@@ -46,10 +46,14 @@ fn the_kernel_agrees_about_older_sockets() -> Result<()> {
     run(true, &[2, random()?], 150, Duration::from_secs(10))
 }
 
-/// A seed that is another at every run, unless it is given.
+/// A seed that is another at every run, unless it is given; always the same in CI, where a run must
+/// say something of the change and not of its luck.
 fn random() -> Result<u64> {
     if let Ok(seed) = env::var("PORTWATCH_RULE_SEED") {
         return seed.parse().context("PORTWATCH_RULE_SEED is no number");
+    }
+    if env::var_os("CI").is_some() {
+        return Ok(3);
     }
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
     Ok(u64::from(nanos))
