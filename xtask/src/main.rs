@@ -16,6 +16,7 @@ mod step;
 mod test;
 #[path = "../../portwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long, value_enum)]
         suite: Option<test::Suite>,
     },
+    /// Boot Debian's kernels in QEMU and run the kernel suite on them with every backend.
+    Vm(vm::VmArgs),
     /// Check the format, the lints of both sides, and the dependencies.
     Lint,
 }
@@ -72,6 +75,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build { debug } => build::build(debug).map(drop),
         Command::Run { args } => run::run(&args),
         Command::Test { suite } => test::test(suite),
+        Command::Vm(args) => vm::vm(&args),
         Command::Lint => lint::lint(),
     }
 }

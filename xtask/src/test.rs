@@ -143,14 +143,14 @@ fn with_runner((variable, value): &(String, String), portwatch: &Path) -> Comman
 
 /// What has not passed.
 #[derive(Debug, Default)]
-struct Report {
+pub(crate) struct Report {
     failed: Vec<String>,
     skipped: Vec<String>,
 }
 
 impl Report {
     /// Reads a line of a test runner.
-    fn read(&mut self, line: &str) {
+    pub(crate) fn read(&mut self, line: &str) {
         // Without capture the harness's own `test NAME ... ` stands before the first line of a test.
         let told = line
             .strip_prefix("test ")
@@ -163,15 +163,20 @@ impl Report {
     }
 
     /// Notes what we skip ourselves, and says it at once.
-    fn skip(&mut self, why: String) {
+    pub(crate) fn skip(&mut self, why: String) {
         say(format_args!("{SKIPPED} {why}"));
         self.skipped.push(why);
+    }
+
+    /// Notes what failed; why was said already.
+    pub(crate) fn fail(&mut self, what: &str) {
+        self.failed.push(what.to_owned());
     }
 
     /// Success only when nothing failed and, with `strict`, nothing was skipped.
     ///
     /// Silent when all is well: the last lines are then the test runner's own.
-    fn judge(&self, strict: bool) -> Result<()> {
+    pub(crate) fn judge(&self, strict: bool) -> Result<()> {
         if !self.skipped.is_empty() {
             say(format_args!("{} skipped:", self.skipped.len()));
             for why in &self.skipped {
