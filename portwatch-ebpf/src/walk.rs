@@ -39,6 +39,7 @@ pub(crate) struct Walk {
     id: u64,
     time: u64,
     l3mdev: u32,
+    hook: u32,
     /// Counted owners, the failing socket excepted.
     pub(crate) total: u32,
     /// Holder records written.
@@ -69,6 +70,7 @@ pub(crate) struct Walk {
 /// the slot's map value. Null if that is missing, which the verifier wants to hear.
 #[inline(always)]
 pub(crate) fn walk<const SLOT: u32>(
+    hook: u32,
     own: u64,
     net: u64,
     port: u16,
@@ -91,6 +93,7 @@ pub(crate) fn walk<const SLOT: u32>(
     state.id = id;
     state.time = time;
     state.l3mdev = 0;
+    state.hook = hook;
     state.total = 0;
     state.emitted = 0;
     state.lost = 0;
@@ -203,9 +206,9 @@ fn visit(walk: &mut Walk, sk: u64) {
         }
         return;
     }
-    stats::count(Counter::HOLDERS_TRIGGERED);
+    stats::count(walk.hook, Counter::HOLDERS_TRIGGERED);
     let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
-        stats::count(Counter::HOLDERS_DROPPED);
+        stats::count(walk.hook, Counter::HOLDERS_DROPPED);
         walk.lost = walk.lost.wrapping_add(1);
         return;
     };
@@ -229,11 +232,11 @@ fn visit(walk: &mut Walk, sk: u64) {
         let cookie = (*to).sock.cookie;
         (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie, walk.protocol);
         if cookie != 0 && may_block {
-            watched::holder(cookie);
+            watched::holder(walk.hook, cookie);
         }
     }
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
-    stats::count(Counter::HOLDERS_EMITTED);
+    stats::count(walk.hook, Counter::HOLDERS_EMITTED);
     walk.emitted = walk.emitted.wrapping_add(1);
 }
 

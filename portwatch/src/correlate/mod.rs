@@ -167,12 +167,11 @@ impl Correlator {
             return;
         }
         self.dropped_told = at;
-        let count = LostCount {
-            place: "incidents".to_owned(),
-            count: std::mem::take(&mut self.dropped),
-            meaning: "too many incidents were open at once: how the oldest end is not told"
-                .to_owned(),
-        };
+        let count = LostCount::new(
+            "incidents",
+            std::mem::take(&mut self.dropped),
+            "too many incidents were open at once: how the oldest end is not told",
+        );
         self.lost(at, vec![count], out);
     }
 
