@@ -22,6 +22,7 @@ mod diagnostics;
 mod config;
 mod fail;
 mod maps;
+mod notes;
 mod owners;
 mod probes;
 mod sock;

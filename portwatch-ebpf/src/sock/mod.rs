@@ -243,6 +243,34 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     }
 }
 
+/// Writes the address of one end of a socket as a `sockaddr` has it: an IPv4 address in the first
+/// four bytes, zeros behind it.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn fill_address<const OWN: bool>(to: *mut [u8; 16], sk: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if family(sk) == AF_INET6 {
+            let offset = if OWN {
+                off!(skc_v6_rcv_saddr)
+            } else {
+                off!(skc_v6_daddr)
+            };
+            copy(to, sk, offset);
+        } else {
+            zero16(to);
+            let offset = if OWN {
+                off!(skc_rcv_saddr)
+            } else {
+                off!(skc_daddr)
+            };
+            copy::<4>(to.cast(), sk, offset);
+        }
+    }
+}
+
 /// Sixteen zero bytes.
 ///
 /// # Safety

@@ -125,7 +125,7 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {mark}  {name:<15} {}", escape(found))?;
     }
     if let Some(start) = &findings.start {
-        writeln!(out, "backend: {}", backend(start))?;
+        writeln!(out, "backend: {}", start.backend.word())?;
         for hook in &start.hooks {
             writeln!(out, "  ok    {:<11} {}", hook.kind, hook.target)?;
         }
@@ -157,12 +157,4 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "nothing can be traced: {}", escape(error))?;
     }
     Ok(())
-}
-
-fn backend(start: &Start) -> &'static str {
-    match start.backend {
-        crate::report::BackendName::Trampoline => "trampoline",
-        crate::report::BackendName::Kprobe => "kprobe",
-        crate::report::BackendName::Tracepoint => "tracepoint",
-    }
 }

@@ -37,16 +37,22 @@ const CHOSEN: [&str; 8] = [
 /// Which of portwatch's backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
+    /// BPF trampolines.
+    Trampoline,
+    /// Kprobes.
+    Kprobe,
     /// Tracepoints.
     Tracepoint,
 }
 
 impl Backend {
     /// All of them.
-    pub(crate) const ALL: &[Self] = &[Self::Tracepoint];
+    pub(crate) const ALL: &[Self] = &[Self::Trampoline, Self::Kprobe, Self::Tracepoint];
 
     fn name(self) -> &'static str {
         match self {
+            Self::Trampoline => "trampoline",
+            Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
         }
     }
