@@ -3,6 +3,7 @@
 mod adversary;
 mod advice;
 mod assign;
+mod backends;
 mod causes;
 mod cli;
 mod closes;

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use crate::{
     build, machine, setup,
     step::{Step, say},
+    vm,
 };
 
 /// What marks a test that did not run.
@@ -24,6 +25,9 @@ pub(crate) enum Suite {
     Unit,
     /// The release against this machine's kernel, in network namespaces of its own: root.
     Kernel,
+    /// The release on Debian's kernels in emulated machines, with every backend: a chosen part of
+    /// the kernel suite (`cargo xtask vm` runs all of it): minutes.
+    Vm,
     /// The release against real servers and clients, installed first: root, minutes.
     Real,
 }
@@ -31,9 +35,10 @@ pub(crate) enum Suite {
 /// Runs `suite`, or all but the heavy one.
 pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
     let suites: &[Suite] = match suite {
-        None => &[Suite::Unit, Suite::Kernel],
+        None => &[Suite::Unit, Suite::Kernel, Suite::Vm],
         Some(Suite::Unit) => &[Suite::Unit],
         Some(Suite::Kernel) => &[Suite::Kernel],
+        Some(Suite::Vm) => &[Suite::Vm],
         Some(Suite::Real) => &[Suite::Real],
     };
     let mut report = Report::default();
@@ -42,6 +47,13 @@ pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
         let done = match suite {
             Suite::Unit => unit(&mut report),
             Suite::Kernel => privileged("kernel", &portwatch, &mut report),
+            Suite::Vm => vm::run(
+                vm::Series::ALL,
+                vm::Backend::ALL,
+                &vm::Extent::Chosen,
+                &portwatch,
+                &mut report,
+            ),
             Suite::Real => privileged("real", &portwatch, &mut report),
         };
         if let Err(error) = done {

@@ -128,8 +128,6 @@ pub(crate) struct Suites {
     pub(crate) portwatch: PathBuf,
     /// The test runner of `tests/kernel`.
     pub(crate) kernel: PathBuf,
-    /// The test runner of `tests/real`.
-    pub(crate) real: PathBuf,
 }
 
 impl Suites {
@@ -150,7 +148,6 @@ impl Suites {
         Ok(Self {
             portwatch: portwatch.to_owned(),
             kernel: find("kernel/main.rs")?,
-            real: find("real/main.rs")?,
         })
     }
 }

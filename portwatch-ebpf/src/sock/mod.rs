@@ -26,7 +26,7 @@ pub(crate) use tables::{
 
 use crate::config::off;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 use portwatch_common::{PortKey, Sock, offsets::ABSENT};
 
 pub(crate) const AF_INET: u16 = 2;
@@ -162,6 +162,26 @@ pub(crate) fn has_file(sk: u64) -> bool {
     socket != 0 && file != 0
 }
 
+/// `flag` if `value` is not 0, without a branch: the verifier of Linux 6.1 follows each combination of
+/// branches to the end of the program, and ten flags are a thousand of them. In assembly, since the
+/// compiler makes a branch of anything else.
+#[inline(always)]
+fn flag_if(value: u64, flag: u32) -> u32 {
+    let mut one = value;
+    // SAFETY: registers only: `value | -value` has its top bit set unless it is 0.
+    unsafe {
+        asm!(
+            "{one} = -{one}",
+            "{one} |= {value}",
+            "{one} >>= 63",
+            one = inout(reg) one,
+            value = in(reg) value,
+            options(pure, nomem, nostack),
+        );
+    }
+    (one as u32).wrapping_mul(flag)
+}
+
 /// Writes every field of `to`.
 ///
 /// `protocol` is that of the table the socket was found in: a TIME_WAIT socket has none of its own.
@@ -173,16 +193,12 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     let state = state(sk);
     let mut told_state = state;
     let family = family(sk);
-    let mut flags = 0;
     let mut uid = 0;
     let mut inode = 0;
     let mut locks = 0;
-    if bits(sk, off!(skc_ipv6only)) != 0 {
-        flags |= Sock::FLAG_V6ONLY;
-    }
-    if bits(sk, off!(skc_net_refcnt)) == 0 {
-        flags |= Sock::FLAG_KERNEL;
-    }
+    let mut flags = flag_if(u64::from(bits(sk, off!(skc_ipv6only))), Sock::FLAG_V6ONLY)
+        | (Sock::FLAG_KERNEL
+            ^ flag_if(u64::from(bits(sk, off!(skc_net_refcnt))), Sock::FLAG_KERNEL));
     // TIME_WAIT is a `struct inet_timewait_sock`, NEW_SYN_RECV a `struct request_sock`: nothing
     // behind `struct sock_common` may be read of them as a `struct sock`.
     if state == Sock::STATE_TIME_WAIT {
@@ -191,29 +207,27 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
         if read::<u8>(sk, off!(tw_substate)) == Sock::STATE_FIN_WAIT2 {
             told_state = Sock::STATE_FIN_WAIT2;
         }
-        if has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0 {
-            flags |= Sock::FLAG_CONNECT_BIND;
+        if has_connect_bind() {
+            let connected = u64::from(bits(sk, off!(tw_connect_bind)));
+            flags |= flag_if(connected, Sock::FLAG_CONNECT_BIND);
         }
     } else if state != Sock::STATE_NEW_SYN_RECV {
         flags |= Sock::FLAG_FULL | full_flags(sk);
         uid = read(sk, off!(sk_uid));
         locks = userlocks(sk);
-        if has_connect_bind() && locks & Sock::CONNECT_BIND != 0 {
-            flags |= Sock::FLAG_CONNECT_BIND;
+        if has_connect_bind() {
+            let connected = u64::from(locks & Sock::CONNECT_BIND);
+            flags |= flag_if(connected, Sock::FLAG_CONNECT_BIND);
         }
+        // Without a socket both reads fail, and a failed read is 0.
         let socket: u64 = read(sk, off!(sk_socket));
-        if socket != 0 {
-            flags |= Sock::FLAG_HAS_SOCKET;
-            let file: u64 = read(socket, off!(socket_file));
-            if file != 0 {
-                flags |= Sock::FLAG_HAS_FILE;
-            }
-            let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
-            inode = read(
-                alloc.wrapping_add(u64::from(off!(socket_alloc_inode))),
-                off!(inode_ino),
-            );
-        }
+        let file: u64 = read(socket, off!(socket_file));
+        flags |= flag_if(socket, Sock::FLAG_HAS_SOCKET) | flag_if(file, Sock::FLAG_HAS_FILE);
+        let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
+        inode = read(
+            alloc.wrapping_add(u64::from(off!(socket_alloc_inode))),
+            off!(inode_ino),
+        );
     }
     // SAFETY: the caller's promise.
     unsafe {
@@ -287,32 +301,19 @@ pub(crate) unsafe fn zero16(to: *mut [u8; 16]) {
 /// Flags behind `struct sock_common`.
 #[inline(always)]
 fn full_flags(sk: u64) -> u32 {
-    let mut flags = 0;
     let group: u64 = read(sk, off!(sk_reuseport_cb));
-    if group != 0 {
-        flags |= Sock::FLAG_REUSEPORT_GROUP;
-    }
+    let mut flags = flag_if(group, Sock::FLAG_REUSEPORT_GROUP);
     if off!(inet_flags) != ABSENT {
         let word: u64 = read(sk, off!(inet_flags));
-        if word >> (off!(inet_flag_no_port) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_BIND_NO_PORT;
-        }
-        if word >> (off!(inet_flag_freebind) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_FREEBIND;
-        }
-        if word >> (off!(inet_flag_transparent) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_TRANSPARENT;
-        }
+        let bit = |number: u32| word >> (number & 63) & 1;
+        flags |= flag_if(bit(off!(inet_flag_no_port)), Sock::FLAG_BIND_NO_PORT)
+            | flag_if(bit(off!(inet_flag_freebind)), Sock::FLAG_FREEBIND)
+            | flag_if(bit(off!(inet_flag_transparent)), Sock::FLAG_TRANSPARENT);
     } else if off!(inet_no_port) != ABSENT {
-        if bits(sk, off!(inet_no_port)) != 0 {
-            flags |= Sock::FLAG_BIND_NO_PORT;
-        }
-        if bits(sk, off!(inet_freebind)) != 0 {
-            flags |= Sock::FLAG_FREEBIND;
-        }
-        if bits(sk, off!(inet_transparent)) != 0 {
-            flags |= Sock::FLAG_TRANSPARENT;
-        }
+        let bit = |packed: u32| u64::from(bits(sk, packed));
+        flags |= flag_if(bit(off!(inet_no_port)), Sock::FLAG_BIND_NO_PORT)
+            | flag_if(bit(off!(inet_freebind)), Sock::FLAG_FREEBIND)
+            | flag_if(bit(off!(inet_transparent)), Sock::FLAG_TRANSPARENT);
     }
     flags
 }

@@ -1,5 +1,7 @@
 //! `portwatch doctor`: what this kernel allows, every hook, every refusal with its reason.
 
+mod btf;
+
 use super::args::{DoctorArgs, Format};
 use super::exit::Status;
 use super::runtime;
@@ -40,6 +42,9 @@ struct Check {
 
 /// Attaches everything, tells how that went, takes it off again.
 pub(super) fn run(args: &DoctorArgs) -> Result<Status> {
+    if let Some(file) = &args.btf {
+        return btf::run(file, args.format.format());
+    }
     let environment = Environment::probe();
     let started = runtime()?.block_on(async { Tracer::start(&TracerOptions::default()) });
     let (start, error) = match started {

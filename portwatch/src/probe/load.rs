@@ -3,7 +3,9 @@
 //! Everything is attached by links that die with the process: nothing is pinned, nothing is left
 //! behind after a `kill -9`.
 
-use super::{attach::Choice, btf, control::ControlError, features, offsets, refusal::chain};
+use super::{
+    attach::Choice, btf, control::ControlError, features, offsets, refusal::chain, support,
+};
 use crate::report::{BackendName, Sizes};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use portwatch_common::{Features, Offsets};
@@ -27,6 +29,9 @@ pub enum LoadError {
     /// BTF that cannot be read.
     #[error("the kernel's BTF at `{BTF_PATH}` cannot be read")]
     BadBtf(#[source] btf::BtfError),
+    /// A kernel below the floor.
+    #[error("{0}")]
+    Floor(String),
     /// A kernel whose structs are not what the probes need.
     #[error(transparent)]
     Offsets(#[from] offsets::OffsetsError),
@@ -120,6 +125,9 @@ pub struct Loaded {
 pub fn resolve_offsets(release: &str) -> Result<Offsets, LoadError> {
     let bytes = std::fs::read(Path::new(BTF_PATH)).map_err(LoadError::NoBtf)?;
     let btf = btf::Btf::parse(&bytes).map_err(LoadError::BadBtf)?;
+    if let Some(refusal) = support::refusal(&btf) {
+        return Err(LoadError::Floor(refusal));
+    }
     Ok(offsets::resolve(&btf, release)?)
 }
 

@@ -16,3 +16,4 @@ pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;
 pub mod refusal;
+pub mod support;

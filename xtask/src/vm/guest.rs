@@ -22,17 +22,10 @@ pub(super) const SHARE: &str =
 /// How many times longer than on a real machine things take at most.
 const PATIENCE: u32 = 12;
 
-/// Tests that `cargo xtask test` runs on each kernel with each backend.
-const CHOSEN: [&str; 8] = [
-    "holders::",
-    "causes::",
-    "controls::",
-    "assign::",
-    "closes::",
-    "incidents::",
-    "late::",
-    "backends::",
-];
+/// Tests that `cargo xtask test` runs on each kernel with each backend. A start of the tracer takes
+/// half a minute there, nearly all of it the emulated verifier, so few tests have to prove much: every
+/// made holder found and named, and that the backend is the one that was asked for.
+const CHOSEN: [&str; 2] = ["holders::", "backends::the_backend_that_was_asked_for"];
 
 /// Which of portwatch's backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
