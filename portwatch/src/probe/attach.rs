@@ -182,10 +182,7 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
         }
     }
     let lost = match choice {
-        Choice::Auto => format!(
-            "{}, other than through system calls: see what cannot be seen",
-            duty.what
-        ),
+        Choice::Auto => format!("{}, in what no system call of 64 bits does", duty.what),
         Choice::Only(_) => duty.what.to_owned(),
     };
     for (target, reason) in refused {
