@@ -108,13 +108,21 @@ fn is_noise(line: &str) -> bool {
         .is_some_and(|text| text.is_empty() || text.starts_with("info: "))
 }
 
-/// The second run: builds the object.
+/// The second run: builds the object without `bpf_loop`, then the other.
 fn build(toolchain: &str) -> Result<()> {
-    let features: &[&str] = if env::var_os("CARGO_FEATURE_PROBE_LOG").is_some() {
-        &["log"]
+    let out = out_dir()?;
+    object(toolchain, &["flat"])?;
+    let flat = out.join(format!("{PACKAGE}-flat"));
+    // aya-build makes the file anew.
+    fs::rename(out.join(PACKAGE), flat).context("the flat object cannot be put aside")?;
+    if env::var_os("CARGO_FEATURE_PROBE_LOG").is_some() {
+        object(toolchain, &["log"])
     } else {
-        &[]
-    };
+        object(toolchain, &[])
+    }
+}
+
+fn object(toolchain: &str, features: &[&str]) -> Result<()> {
     let package = Package {
         name: PACKAGE,
         root_dir: "../portwatch-ebpf",

@@ -17,6 +17,18 @@ pub(crate) static FEATURES: Features = Features::ALL;
 pub(crate) mod features {
     use super::{FEATURES, resolved};
 
+    /// `bpf_get_current_task_btf`.
+    #[inline(always)]
+    pub(crate) fn task_btf() -> bool {
+        resolved(&raw const FEATURES.task_btf) != 0
+    }
+
+    /// `bpf_task_pt_regs`.
+    #[inline(always)]
+    pub(crate) fn task_pt_regs() -> bool {
+        resolved(&raw const FEATURES.task_pt_regs) != 0
+    }
+
     /// Tracing programs may ask a socket's cookie.
     #[inline(always)]
     pub(crate) fn tracing_cookie() -> bool {

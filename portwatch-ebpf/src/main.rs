@@ -16,6 +16,14 @@
     reason = "fields are cut to the width the kernel gives them; the panic path of a checked \
               conversion would not pass the verifier"
 )]
+#![cfg_attr(
+    feature = "flat",
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the scan of the bind tables needs `bpf_loop`: what only serves it is left over"
+    )
+)]
 
 #[macro_use]
 mod diagnostics;

@@ -4,12 +4,14 @@
 //! on 6.1 and name the thread, which is not what a user calls the process.
 
 use crate::{
-    config::{self, off},
+    config::{self, features, off},
     sock::read,
 };
 use aya_ebpf::{
     bindings::pt_regs,
-    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs},
+    helpers::generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
+    },
 };
 use core::ffi::c_void;
 use portwatch_common::{Owner, Task};
@@ -17,8 +19,14 @@ use portwatch_common::{Owner, Task};
 /// `task_struct` of the current task.
 #[inline(always)]
 pub(crate) fn current() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_current_task_btf() as u64 }
+    // SAFETY: helpers without arguments.
+    unsafe {
+        if features::task_btf() {
+            bpf_get_current_task_btf() as u64
+        } else {
+            bpf_get_current_task()
+        }
+    }
 }
 
 /// Thread-group id in the initial pid namespace.
@@ -84,6 +92,10 @@ const fn set(numbers: &[u64]) -> [u64; 8] {
 /// meanwhile. `read` is not among them: it is how /proc and iterators are looked at.
 #[inline(always)]
 fn in_closing_call() -> bool {
+    // Without the registers nobody is named for a close, rather than the wrong one.
+    if !features::task_pt_regs() {
+        return false;
+    }
     // SAFETY: the registers are those of the current task.
     let number = unsafe {
         let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;

@@ -73,7 +73,9 @@ fn the_table_of_the_documentation_is_what_the_btf_says() {
         std::fs::write(&path, blessed).expect("the documentation");
         return;
     }
-    panic!("docs/kernel-support.md is old; `PORTWATCH_BLESS=1 cargo test --test support` writes:\n{wanted}");
+    panic!(
+        "docs/kernel-support.md is old; `PORTWATCH_BLESS=1 cargo test --test support` writes:\n{wanted}"
+    );
 }
 
 fn doctor(file: &Path, more: &[&str]) -> Output {

@@ -139,3 +139,42 @@ fn each_refusal_has_its_reason() -> Result<()> {
     }
     Ok(())
 }
+
+/// What Linux 5.8 lacks is done without: the flat walk, arguments kept from the entry, the older
+/// helper for the current task. Pretended here; the holder is found and named all the same.
+#[test]
+fn what_the_oldest_kernel_lacks_is_done_without() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    let address = format!("{HERE}:{PORT}");
+    let old = Machine::whole().script("export PORTWATCH_ASSUME_KERNEL=5.8");
+    let (pid, trace) = old.trace(&stage.netns, &["--backend", "tracepoint"], |_| {
+        holder.tell("open l tcp4")?;
+        holder.tell(&format!("bind l {address}"))?;
+        holder.tell("listen l")?;
+        binder.tell("open b tcp4")?;
+        let refused = binder.ask(&format!("bind b {address}"))?;
+        ensure!(refused.is_err(), "{refused:?}");
+        Ok(holder.pid())
+    })?;
+    trace.check(true)?;
+    let started = Started::of(&trace)?;
+    ensure!(
+        started.hooks().contains(&"syscalls:sys_enter_bind"),
+        "{:?}",
+        started.hooks()
+    );
+    let conflicts = trace.conflicts();
+    let [conflict] = conflicts.as_slice() else {
+        anyhow::bail!("{conflicts:#?}");
+    };
+    let named = conflict
+        .holders
+        .iter()
+        .any(|held| held.processes.iter().any(|process| process.pid == pid));
+    ensure!(named && conflict.wanted.port == Some(PORT), "{conflict:#?}");
+    Ok(())
+}

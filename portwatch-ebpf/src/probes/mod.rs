@@ -23,6 +23,7 @@ mod kprobe;
 mod snapshot;
 mod sockops;
 mod syscalls;
+#[cfg(not(feature = "flat"))]
 mod tables;
 mod trampoline;
 

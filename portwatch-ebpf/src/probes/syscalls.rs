@@ -4,8 +4,9 @@
 //! (`bpf_task_pt_regs`, Linux 5.15), so no entry program and no hash in between is needed.
 
 use crate::{
-    config,
+    config::{self, features},
     fail::{self, AddrFrom, Refusal},
+    notes::{self, Note, function},
     owners, sock, stats, task, traffic,
 };
 use aya_ebpf::{
@@ -31,10 +32,40 @@ fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
     // (include/trace/events/syscalls.h); the registers are those of the current task.
     unsafe {
         let ret = *ctx.as_ptr().cast::<u8>().add(16).cast::<i64>();
+        if !features::task_pt_regs() {
+            let task = task::current();
+            let note = notes::inside(function::SYSTEM_CALL, task);
+            if note.is_null() {
+                // Its begin was not seen: told as a descriptor that leads nowhere.
+                return (u32::MAX, 0, ret);
+            }
+            let Note { sk, argument } = *note;
+            notes::end(function::SYSTEM_CALL, task);
+            return (sk as u32, argument, ret);
+        }
         let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
         ((*regs).rdi as u32, (*regs).rsi, ret)
     }
 }
+
+macro_rules! enters {
+    ($($name:ident)*) => { $(
+        /// Keeps the arguments for the exit, where that cannot read the registers.
+        #[tracepoint]
+        pub(crate) fn $name(ctx: TracePointContext) -> u32 {
+            // SAFETY: `sys_enter_*` events hold the arguments, a word each, from offset 16 on.
+            let (fd, addr) = unsafe {
+                let arguments = ctx.as_ptr().cast::<u8>().add(16).cast::<u64>();
+                (*arguments, *arguments.add(1))
+            };
+            notes::begin(function::SYSTEM_CALL, task::current(), fd, addr);
+            0
+        }
+    )* };
+}
+
+enters!(sys_enter_bind sys_enter_listen sys_enter_connect);
+enters!(sys_enter_sendto sys_enter_sendmsg sys_enter_sendmmsg);
 
 /// The socket of a descriptor, if it is one that has ports; 0 otherwise.
 #[inline(always)]

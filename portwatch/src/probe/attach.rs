@@ -114,6 +114,15 @@ pub fn attach(
     if !all_ask {
         table(loaded, cgroup, options, hooks::COOKIES, &mut attached)?;
     }
+    if loaded.features.task_pt_regs == 0 {
+        table(
+            loaded,
+            cgroup,
+            options,
+            hooks::SYSCALL_ENTRIES,
+            &mut attached,
+        )?;
+    }
     table(loaded, cgroup, options, hooks::SYSCALLS, &mut attached)?;
     Ok(attached)
 }

@@ -188,6 +188,40 @@ pub const COOKIES: &[Hook] = &[
     },
 ];
 
+/// Their entries, where an exit cannot read the saved registers (`bpf_task_pt_regs`, Linux 5.15).
+pub const SYSCALL_ENTRIES: &[Hook] = &[
+    entry(
+        "sys_enter_bind",
+        Config::SERVED_BIND | Config::SERVED_TCP_PORT | Config::SERVED_UDP_PORT,
+    ),
+    entry("sys_enter_listen", Config::SERVED_TCP_PORT),
+    entry(
+        "sys_enter_connect",
+        Config::SERVED_UDP_PORT | Config::SERVED_CONNECT,
+    ),
+    entry_of_send("sys_enter_sendto"),
+    entry_of_send("sys_enter_sendmsg"),
+    entry_of_send("sys_enter_sendmmsg"),
+];
+
+const fn entry(program: &'static str, unless: u32) -> Hook {
+    Hook {
+        unless,
+        ..hook(
+            program,
+            Target::Syscall(program),
+            "what the exit of that system call tells",
+        )
+    }
+}
+
+const fn entry_of_send(program: &'static str) -> Hook {
+    Hook {
+        udp_autobind: true,
+        ..entry(program, Config::SERVED_UDP_PORT)
+    }
+}
+
 /// The exits of system calls, for what no function of the kernel tells.
 pub const SYSCALLS: &[Hook] = &[
     Hook {

@@ -14,6 +14,10 @@ use std::path::Path;
 /// The object, built from `portwatch-ebpf` by build.rs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf"));
 
+/// The same with a walk that does without `bpf_loop`.
+static FLAT_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf-flat"));
+
 /// Where the kernel shows its BTF.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -146,7 +150,11 @@ pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadErro
         .map_max_entries("TRAFFIC", options.traffic_ring)
         .map_max_entries("FAILURES", options.failures_ring)
         .map_max_entries("OWNERS", options.owners)
-        .load(OBJECT)
+        .load(if features.bpf_loop != 0 {
+            OBJECT
+        } else {
+            FLAT_OBJECT
+        })
         .map_err(LoadError::Object)?;
     Ok(Loaded {
         ebpf,

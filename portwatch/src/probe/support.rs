@@ -72,7 +72,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "bpf_get_current_task_btf",
         since: "5.11",
-        lost: Some("failures and owners: this version's programs need it"),
+        lost: Some("nothing: an older helper serves in its place"),
         mark: Mark::Enumerator("BPF_FUNC_get_current_task_btf"),
     },
     Feature {
@@ -85,14 +85,16 @@ pub const FEATURES: &[Feature] = &[
         name: "bpf_task_pt_regs",
         since: "5.15",
         lost: Some(
-            "the tracepoint backend, and who closed a socket: this version's programs need it",
+            "who closed a socket, unless by exiting; system calls are hooked at their entry as well",
         ),
         mark: Mark::Enumerator("BPF_FUNC_task_pt_regs"),
     },
     Feature {
         name: "bpf_loop",
         since: "5.17",
-        lost: Some("failures: this version's walk to the holders needs it"),
+        lost: Some(
+            "holders behind the first 32 steps of a walk: that verdict is at best `inferred`; and the age of sockets without a descriptor",
+        ),
         mark: Mark::Enumerator("BPF_FUNC_loop"),
     },
 ];

@@ -22,6 +22,9 @@ pub enum TablesError {
     /// The object lacks a part.
     #[error("the BPF object has no `{0}`")]
     Missing(&'static str),
+    /// The object for kernels without `bpf_loop` has no such program.
+    #[error("the scan of the bind tables needs `bpf_loop` (Linux 5.17)")]
+    NoLoop,
     /// The kernel refused the program.
     #[error("the scan of the bind tables was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[from] ProgramError),
@@ -53,7 +56,7 @@ pub fn scan(ebpf: &mut Ebpf, live: &mut Live) -> Result<Tables, TablesError> {
     let mut state: Array<_, ScanValue> = Array::try_from(map)?;
     let program: &mut RawTracePoint = ebpf
         .program_mut(PROGRAM)
-        .ok_or(TablesError::Missing(PROGRAM))?
+        .ok_or(TablesError::NoLoop)?
         .try_into()?;
     program.load()?;
     let mut tables = Tables::default();
