@@ -152,9 +152,7 @@ fn what_the_oldest_kernel_lacks_is_done_without() -> Result<()> {
     let address = format!("{HERE}:{PORT}");
     let old = Machine::whole().script("export PORTWATCH_ASSUME_KERNEL=5.8");
     let (pid, trace) = old.trace(&stage.netns, &["--backend", "tracepoint"], |_| {
-        holder.tell("open l tcp4")?;
-        holder.tell(&format!("bind l {address}"))?;
-        holder.tell("listen l")?;
+        holder.listener("l", "tcp4", &[], &address)?;
         binder.tell("open b tcp4")?;
         let refused = binder.ask(&format!("bind b {address}"))?;
         ensure!(refused.is_err(), "{refused:?}");
