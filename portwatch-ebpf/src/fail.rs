@@ -1,6 +1,6 @@
 //! A call that the kernel refused: the record, the walk, the watch.
 
-use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, watched};
+use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, walk::Asker, watched};
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
@@ -51,7 +51,16 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
             let own = sock::port_socket(refusal.sk);
             let net = sock::net(own);
             (*to).flags |= sock::reserved_flags(net, port);
-            let result = walk::walk::<SLOT>(refusal.hook, own, net, port, id, time);
+            let result = walk::walk::<SLOT>(Asker {
+                hook: refusal.hook,
+                own,
+                net,
+                port,
+                connects: refusal.call == Call::CONNECT,
+                peer_port: (*to).addr.port,
+                id,
+                time,
+            });
             if !result.is_null() {
                 (*to).total = (*result).total;
                 (*to).emitted = (*result).emitted;

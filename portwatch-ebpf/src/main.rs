@@ -21,6 +21,7 @@
 mod diagnostics;
 mod config;
 mod fail;
+mod holder;
 mod maps;
 mod owners;
 mod probes;

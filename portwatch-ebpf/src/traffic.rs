@@ -156,7 +156,7 @@ unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, flags: u32)
     // SAFETY: the caller's promise.
     unsafe {
         (*to).header = header::<ReleaseRecord>(RecordKind::RELEASE, owners::now(), 0);
-        crate::walk::copy_owner(&raw mut (*to).owner, known);
+        crate::holder::copy_owner(&raw mut (*to).owner, known);
         let closer = task::current();
         if task::may_have_had_files(closer) {
             task::fill(&raw mut (*to).task, closer);

@@ -4,6 +4,7 @@ use super::cause::{self, Reading};
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
 use super::origin::{self, Proof, Taken, is_kernel};
 use super::people::{self, Named, Who};
+use super::same_connection;
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
@@ -40,11 +41,21 @@ pub fn judge_all<'a>(
         .map(|holder| &holder.socket)
         .filter(|socket| socket.state == State::Listen)
         .collect();
-    let mut all: Vec<_> = failure
-        .holders
-        .iter()
-        .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
-        .collect();
+    let mut all: Vec<_> = if same_connection::applies(failure) {
+        let outcomes = same_connection::judge_all(failure);
+        let judged = failure.holders.iter().zip(outcomes);
+        judged
+            .map(|(holder, outcome)| {
+                let reading = (outcome == Outcome::Blocks).then_some(Reading::SAME_CONNECTION);
+                known(holder, outcome, reading, &listeners, facts, anchor)
+            })
+            .collect()
+    } else {
+        let holders = failure.holders.iter();
+        holders
+            .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
+            .collect()
+    };
     name_queued(&mut all);
     all.sort_by_key(|judged| {
         let socket = &judged.holder.socket;
@@ -75,12 +86,30 @@ fn judge_one<'a>(
         (Outcome::Blocks, Ok(binder)) => Some(cause::cause(&holder.socket, taken, binder)),
         (Outcome::Blocks | Outcome::Free(_) | Outcome::Uncertain(_), _) => None,
     };
-    let who = people::who(holder, taken, facts, anchor);
     Judged {
+        who: people::who(holder, taken, facts, anchor),
         holder,
         outcome,
         taken,
-        who,
+        reading,
+    }
+}
+
+/// A holder that was judged by another rule than that of bind().
+fn known<'a>(
+    holder: &'a event::Holder,
+    outcome: Outcome,
+    reading: Option<Reading>,
+    listeners: &[&Socket],
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Judged<'a> {
+    let taken = origin::origin(holder, listeners);
+    Judged {
+        who: people::who(holder, taken, facts, anchor),
+        holder,
+        outcome,
+        taken,
         reading,
     }
 }

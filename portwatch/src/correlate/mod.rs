@@ -13,6 +13,7 @@ pub mod incident;
 mod older;
 pub mod origin;
 pub mod people;
+pub mod same_connection;
 #[cfg(test)]
 pub(crate) mod testing;
 mod traffic;
