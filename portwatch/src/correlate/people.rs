@@ -166,8 +166,9 @@ fn is_user(owner: &Owner, user: &SocketUser) -> bool {
 fn present(user: &SocketUser, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
     let known = facts.process(user.tgid, user.start);
     let mut process = holder_process(user.tgid, user.start, &user.comm, known, anchor);
-    process.has_socket = true;
-    process.alive = true;
+    // It may have ended since, and its descriptors with it.
+    process.has_socket = known.is_some();
+    process.alive = known.is_some();
     process
 }
 

@@ -77,8 +77,9 @@ pub trait Facts {
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 
-    /// Every process that has the socket with this inode now; `None` if nobody could look.
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>>;
+    /// Every process that has the socket with this inode now, which is after `at`; `None` if nobody
+    /// could look.
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>>;
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;

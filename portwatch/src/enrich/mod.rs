@@ -102,7 +102,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
     let socket_users = if inodes.is_empty() {
         Some(Vec::new())
     } else {
-        facts.socket_users(&inodes)
+        facts.socket_users(&inodes, failure.time)
     };
     for (_, user) in socket_users.iter().flatten() {
         asked.process(user.tgid, user.start, facts);

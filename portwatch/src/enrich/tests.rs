@@ -134,7 +134,7 @@ impl Facts for Noted {
         })
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn socket_users(&mut self, inodes: &[u64], _at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         self.0.push(format!("users {inodes:?}"));
         let user = |inode: u64| SocketUser {
             tgid: Tgid(20),
