@@ -15,6 +15,8 @@ pub struct ProcessFacts {
     pub comm: Comm,
     /// Parent.
     pub ppid: Option<Tgid>,
+    /// Session: the process that made it with setsid(2), alive or not.
+    pub session: Option<Tgid>,
     /// Effective uid.
     pub uid: Option<u32>,
     /// Target of /proc/PID/exe.
@@ -27,8 +29,16 @@ pub struct ProcessFacts {
     pub cgroup: Option<String>,
     /// systemd unit of that path; `Some(None)` = in none.
     pub systemd_unit: Option<Option<String>>,
+    /// The unit whose socket systemd gave it (LISTEN_FDNAMES of its environment), if it is one.
+    pub socket_unit: Option<String>,
     /// Container id of that path; `Some(None)` = in none.
     pub container: Option<Option<String>>,
+    /// What runs that container (`docker`, `containerd`, `cri-o`, `podman`), where the path tells.
+    pub container_runtime: Option<String>,
+    /// Name of that container; only where it was asked for and the engine said it in time.
+    pub container_name: Option<String>,
+    /// Uid of its Kubernetes pod.
+    pub pod_uid: Option<String>,
 }
 
 /// A process that has a socket's descriptor now.

@@ -124,13 +124,18 @@ impl Facts for Noted {
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
             comm: Comm(b"x".to_vec()),
             ppid: None,
+            session: None,
             uid: None,
             exe: None,
             cmdline: None,
             cmdline_truncated: false,
             cgroup: None,
             systemd_unit: None,
+            socket_unit: None,
             container: None,
+            container_runtime: None,
+            container_name: None,
+            pod_uid: None,
         })
     }
 
