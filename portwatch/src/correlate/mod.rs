@@ -1,15 +1,17 @@
 //! Events in, verdicts out: no bytes, no /proc, no clock, no I/O.
 //!
-//! `conflict_rule` is the kernel's bind rule; `origin`, `people`, `cause` and `holder` say of one
-//! holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
+//! `conflict_rule` is the kernel's bind rule; `origin`, `keeper`, `people`, `cause`, `circumstance`
+//! and `holder` say of one holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
 //! the requester has its port or ends. The same events give the same reports, live or replayed.
 #![forbid(unsafe_code)]
 
 mod blind;
 pub mod cause;
+pub mod circumstance;
 pub mod conflict_rule;
 pub mod holder;
 pub mod incident;
+pub mod keeper;
 mod older;
 pub mod origin;
 pub mod people;
