@@ -8,6 +8,7 @@
 mod blind;
 pub mod cause;
 pub mod conflict_rule;
+pub mod exhausted;
 pub mod holder;
 pub mod incident;
 mod older;
