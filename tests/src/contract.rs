@@ -48,6 +48,10 @@ pub struct Wanted {
     pub port: Option<u16>,
     pub netns: u64,
     #[serde(default)]
+    pub netns_path: Option<String>,
+    #[serde(default)]
+    pub netns_pid: Option<u32>,
+    #[serde(default)]
     pub device: Option<String>,
     pub options: Vec<String>,
 }
@@ -84,7 +88,15 @@ pub struct Process {
     #[serde(default)]
     pub systemd_unit: Option<String>,
     #[serde(default)]
+    pub socket_unit: Option<String>,
+    #[serde(default)]
     pub container: Option<Value>,
+    #[serde(default)]
+    pub container_runtime: Option<String>,
+    #[serde(default)]
+    pub container_name: Option<String>,
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     #[serde(default)]
     pub has_socket: Option<bool>,
     #[serde(default)]

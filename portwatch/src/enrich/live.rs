@@ -2,6 +2,7 @@
 //!
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
+use super::cgroups::Cgroups;
 use super::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
@@ -43,6 +44,7 @@ pub struct LiveFacts {
     root: PathBuf,
     proc: Proc,
     namespaces: Namespaces,
+    cgroups: Cgroups,
     finder: Box<dyn SocketFinder + Send>,
     users: HashMap<u64, Answer>,
 }
@@ -67,6 +69,7 @@ impl LiveFacts {
             root: root.to_owned(),
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
+            cgroups: Cgroups::new(root),
             finder,
             users: HashMap::new(),
         }
@@ -160,6 +163,10 @@ impl Facts for LiveFacts {
             lines.extend(found.iter().map(line));
         }
         Some(lines)
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.cgroups.path(id)
     }
 
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {

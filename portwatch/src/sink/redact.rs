@@ -114,6 +114,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         } = shared;
         self.cmdline.apply(cmdline, cmdline_bytes, truncated);
         if self.addresses.is_some() {
@@ -124,6 +125,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(|text| self.text(text));
             (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
         }
@@ -132,6 +134,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(uid::hide);
         }
     }
@@ -152,7 +155,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
         } = process;
         self.shared(Shared {
             comm,
@@ -165,6 +172,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 
@@ -182,7 +190,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
             has_socket: _,
             alive: _,
             seen: _,
@@ -198,6 +210,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 }
@@ -213,4 +226,5 @@ struct Shared<'a> {
     uid: &'a mut Option<u32>,
     cgroup: &'a mut Option<String>,
     unit: &'a mut Option<Option<String>>,
+    socket_unit: &'a mut Option<String>,
 }
