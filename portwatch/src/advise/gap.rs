@@ -16,8 +16,8 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
     match gap {
         Gap::RangeExhausted => exhausted(conflict),
         Gap::SameConnection => {
-            "its port is taken by a connection between the same two ends; which socket that is was \
-             not looked up"
+            "a connection between the same two ends existed at that moment; none is left among the \
+             sockets of the port, so it has ended, or it was not complete yet (half open)"
                 .to_owned()
         }
         Gap::NotWalked => {
@@ -67,6 +67,11 @@ fn uncertain(doubt: Uncertain) -> &'static str {
         }
         Uncertain::ReuseportGroup => "the caller is in a SO_REUSEPORT group already",
         Uncertain::Uid => "SO_REUSEPORT depends on users that are not known",
+        Uncertain::Destination => "where it wanted to connect to could not be read",
+        Uncertain::Source => {
+            "connections from several own addresses lead there, and which address the kernel had \
+             picked for this call is not known"
+        }
         Uncertain::Blind => {
             "lockdown=confidentiality hides what decides between them: the options of the sockets"
         }

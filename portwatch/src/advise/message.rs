@@ -18,6 +18,10 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         Call::Connect => format!("connect from {}", wanted(&conflict.wanted)),
         Call::Autobind => format!("send from {}", wanted(&conflict.wanted)),
     };
+    let what = match &conflict.wanted.destination {
+        Some(to) => format!("{what} to {}", endpoint(to)),
+        None => what,
+    };
     let why = why(conflict, gap, ground);
     format!("{who} could not {what}: {why}{}", others(conflict))
 }
@@ -77,6 +81,7 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::DescriptorInFlight => sharing::in_flight(holder),
         Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),
+        Cause::SameConnection => same_connection(holder, ground),
         Cause::AlreadyFree | Cause::Unknown => gap::with_holder(gap, holder, ground),
     }
 }
@@ -191,6 +196,32 @@ fn udp(holder: &Holder, ground: &Ground) -> String {
         | None => "open",
     };
     format!("{who} has a UDP socket {how} at {at}{peer}{since}")
+}
+
+fn same_connection(holder: &Holder, ground: &Ground) -> String {
+    let ends = format!("{} -> {}", endpoint(&holder.local), peer(holder));
+    match (holder.processes.is_empty(), holder.state) {
+        (false, StateName::TimeWait) => format!(
+            "that very connection exists: {ends} was that of {} and is in TIME_WAIT{}",
+            owner(holder),
+            ago(holder, ground),
+        ),
+        (true, StateName::TimeWait) => {
+            format!(
+                "that very connection exists: {ends} is in TIME_WAIT; whose it was is not known"
+            )
+        }
+        (false, state_now) => format!(
+            "that very connection exists: {} has {ends} ({}){}",
+            owner(holder),
+            state(state_now),
+            since(holder, ground),
+        ),
+        (true, state_now) => format!(
+            "that very connection exists: {ends} ({}), whose it is is not known",
+            state(state_now)
+        ),
+    }
 }
 
 /// How many more sockets must go before the port is free.

@@ -66,6 +66,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(stop(conflict, holder));
             list.extend(move_port(conflict));
         }
+        Cause::SameConnection => list.extend(same_connection(holder)),
         Cause::ReuseportOtherUser => {
             list.push(plain(
                 "one-user",
@@ -97,8 +98,43 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(move_port(conflict));
         }
     }
-    list.extend(set_reuseaddr(conflict));
+    if conflict.cause != Cause::SameConnection {
+        list.extend(set_reuseaddr(conflict));
+    }
     list
+}
+
+/// Two ends make one connection: another source port or address is another connection.
+fn same_connection(holder: &Holder) -> Vec<Advice> {
+    let other = plain(
+        "other-source",
+        "connect from another port or address: without bind(), or with bind() to port 0 and \
+         IP_BIND_ADDRESS_NO_PORT, the kernel picks a port that is free for this destination",
+    );
+    let end = match holder.state {
+        StateName::TimeWait => wait(
+            "or wait: TIME_WAIT ends by itself, 60 s after the close (with TCP timestamps on both \
+             sides, net.ipv4.tcp_timestamps, the new connection would take it over)",
+        ),
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => plain(
+            "end-connection",
+            &format!(
+                "or end it: the port is free for this destination when {} closes that connection",
+                owner(holder)
+            ),
+        ),
+    };
+    vec![other, end]
 }
 
 fn without_holder(conflict: &Conflict) -> Vec<Advice> {

@@ -192,6 +192,18 @@ pub(super) fn of(cause: Cause) -> Entry {
                 "Or take another port or another address.",
             ],
         },
+        Cause::SameConnection => Entry {
+            means: "a connection between the very two ends that connect() wants, also in TIME_WAIT",
+            arises: "The caller bound its source port itself (or an IP address with \
+                     IP_BIND_ADDRESS_NO_PORT), and a connection from there to that peer exists \
+                     already, perhaps closed a moment ago.",
+            see: STATE,
+            shows: "The connection, with its process unless it is in TIME_WAIT.",
+            mend: &[
+                "Let the kernel pick the source port, or bind another port or address.",
+                "Or end that connection; TIME_WAIT ends by itself after 60 s.",
+            ],
+        },
         Cause::AlreadyFree => Entry {
             means: "nobody any more: the holder left between the failure and the look",
             arises: "Whoever had the port closed it within microseconds after the failure, and its \

@@ -22,7 +22,7 @@ pub struct Reading {
 pub enum Gap {
     /// No port was wanted: the whole range is in use.
     RangeExhausted,
-    /// connect() with a bound port: the same connection exists already.
+    /// connect() with a bound port: the same connection exists already, and it was not found.
     SameConnection,
     /// The kernel's table was not read.
     NotWalked,
@@ -40,6 +40,9 @@ pub enum Gap {
 }
 
 impl Reading {
+    /// connect(): whatever came to that connection and how, it exists.
+    pub const SAME_CONNECTION: Self = Self::proven(Cause::SameConnection);
+
     /// A cause that nothing is missing to.
     #[must_use]
     pub const fn proven(cause: Cause) -> Self {

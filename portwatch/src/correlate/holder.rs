@@ -6,6 +6,7 @@ use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
 use super::keeper::{Keeper, keeper};
 use super::origin::{self, Proof, Taken};
 use super::people::{self, Named, Who};
+use super::same_connection;
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
@@ -44,11 +45,21 @@ pub fn judge_all<'a>(
         .map(|holder| &holder.socket)
         .filter(|socket| socket.state == State::Listen)
         .collect();
-    let mut all: Vec<_> = failure
-        .holders
-        .iter()
-        .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
-        .collect();
+    let mut all: Vec<_> = if same_connection::applies(failure) {
+        let outcomes = same_connection::judge_all(failure);
+        let judged = failure.holders.iter().zip(outcomes);
+        judged
+            .map(|(holder, outcome)| {
+                let reading = (outcome == Outcome::Blocks).then_some(Reading::SAME_CONNECTION);
+                known(holder, outcome, reading, &listeners, facts, anchor)
+            })
+            .collect()
+    } else {
+        let holders = failure.holders.iter();
+        holders
+            .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
+            .collect()
+    };
     name_queued(&mut all);
     all.sort_by_key(|judged| {
         let socket = &judged.holder.socket;
@@ -70,14 +81,7 @@ fn judge_one<'a>(
     facts: &'a EventFacts,
     anchor: ClockAnchor,
 ) -> Judged<'a> {
-    let keeper = keeper(&holder.socket, facts);
-    let taken = match keeper {
-        // Whatever process the kernel worked for when it opened the socket.
-        Keeper::Kernel => Taken::proven(Origin::Kernel),
-        Keeper::Processes(_) | Keeper::Message | Keeper::Nobody | Keeper::NotSeen => {
-            origin::origin(holder, listeners)
-        }
-    };
+    let (keeper, taken) = had(holder, listeners, facts);
     let outcome = match binder {
         Ok(binder) => judge(binder, holder, failure.walk.buckets),
         Err(doubt) => Outcome::Uncertain(*doubt),
@@ -91,15 +95,51 @@ fn judge_one<'a>(
         }
         (Outcome::Blocks | Outcome::Free(_) | Outcome::Uncertain(_), _) => None,
     };
-    let who = people::who(holder, taken, &keeper, facts, anchor);
     Judged {
+        who: people::who(holder, taken, &keeper, facts, anchor),
         holder,
         outcome,
         taken,
         keeper,
-        who,
         reading,
     }
+}
+
+/// A holder that was judged by another rule than that of bind().
+fn known<'a>(
+    holder: &'a event::Holder,
+    outcome: Outcome,
+    reading: Option<Reading>,
+    listeners: &[&Socket],
+    facts: &'a EventFacts,
+    anchor: ClockAnchor,
+) -> Judged<'a> {
+    let (keeper, taken) = had(holder, listeners, facts);
+    Judged {
+        who: people::who(holder, taken, &keeper, facts, anchor),
+        holder,
+        outcome,
+        taken,
+        keeper,
+        reading,
+    }
+}
+
+/// What has a holder's socket, and how it came to its port.
+fn had<'a>(
+    holder: &event::Holder,
+    listeners: &[&Socket],
+    facts: &'a EventFacts,
+) -> (Keeper<'a>, Taken) {
+    let keeper = keeper(&holder.socket, facts);
+    let taken = match keeper {
+        // Whatever process the kernel worked for when it opened the socket.
+        Keeper::Kernel => Taken::proven(Origin::Kernel),
+        Keeper::Processes(_) | Keeper::Message | Keeper::Nobody | Keeper::NotSeen => {
+            origin::origin(holder, listeners)
+        }
+    };
+    (keeper, taken)
 }
 
 /// A connection that waits in a listener's queue has no process: its listener's will have it.

@@ -16,6 +16,7 @@ pub mod keeper;
 mod older;
 pub mod origin;
 pub mod people;
+pub mod same_connection;
 #[cfg(test)]
 pub(crate) mod testing;
 mod traffic;
@@ -170,12 +171,11 @@ impl Correlator {
             return;
         }
         self.dropped_told = at;
-        let count = LostCount {
-            place: "incidents".to_owned(),
-            count: std::mem::take(&mut self.dropped),
-            meaning: "too many incidents were open at once: how the oldest end is not told"
-                .to_owned(),
-        };
+        let count = LostCount::new(
+            "incidents",
+            std::mem::take(&mut self.dropped),
+            "too many incidents were open at once: how the oldest end is not told",
+        );
         self.lost(at, vec![count], out);
     }
 

@@ -143,6 +143,7 @@ pub(crate) fn holder(socket: Socket) -> Holder {
         owner: None,
         l3mdev: 0,
         connect_only_bucket: false,
+        bound_bucket: false,
         older: false,
     }
 }
@@ -199,6 +200,7 @@ pub(crate) fn failure(transport: Transport, wanted: &str, holders: Vec<Holder>) 
         wanted: Wanted {
             addr: Some(addr),
             port: Some(PORT),
+            destination: None,
         },
         netns: NETNS,
         netns_cookie: 1,

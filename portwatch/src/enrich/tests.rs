@@ -77,6 +77,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         owner,
         l3mdev,
         connect_only_bucket: false,
+        bound_bucket: false,
         older: false,
     }
 }
@@ -91,6 +92,7 @@ fn failure(holders: Vec<Holder>) -> Failure {
         wanted: Wanted {
             addr: None,
             port: Some(60001),
+            destination: None,
         },
         netns: NetnsId(40),
         netns_cookie: 1,

@@ -60,6 +60,8 @@ words! {
         DescriptorInFlight,
         /// A UDP socket that was bound explicitly, or whose origin is not proven.
         UdpSocket,
+        /// connect() with a port of its own: that connection exists already.
+        SameConnection,
         /// The holder left between the failure and the walk.
         AlreadyFree,
         /// It cannot be proven; the message says what is missing.

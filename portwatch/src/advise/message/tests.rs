@@ -204,6 +204,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let at = |port| Wanted {
         addr: Some("::1".parse().unwrap()),
         port,
+        destination: None,
     };
     let who = "python3 (pid 812) could not";
     assert_eq!(
@@ -217,6 +218,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let nothing = Wanted {
         addr: None,
         port: None,
+        destination: None,
     };
     assert_eq!(
         subject(Call::Connect, nothing.clone()),
