@@ -1,8 +1,8 @@
 //! The layout, asserted when either side is compiled: a change here is a change of the wire.
 
 use crate::{
-    AssignRecord, BlindRecord, Config, ExitRecord, FailureRecord, HolderRecord, Owner, PortKey,
-    RangeScan, RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
+    AssignRecord, BlindRecord, Config, Counters, ExitRecord, FailureRecord, HolderRecord, Owner,
+    PortKey, RangeScan, RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
 };
 
 macro_rules! size {
@@ -27,4 +27,5 @@ size! {
     TableScan = 48,
     RangeScan = 88,
     BlindRecord = 120,
+    Counters = 216,
 }

@@ -37,5 +37,5 @@ pub use range::RangeScan;
 pub use release::ReleaseRecord;
 pub use snapshot::{SnapshotRecord, TableScan};
 pub use sock::Sock;
-pub use stats::Counter;
+pub use stats::{Counter, Counters, HookId};
 pub use task::Task;

@@ -39,6 +39,7 @@ pub(crate) struct Walk {
     id: u64,
     time: u64,
     l3mdev: u32,
+    hook: u32,
     /// Counted owners, the failing socket excepted.
     pub(crate) total: u32,
     /// Holder records written.
@@ -74,6 +75,8 @@ pub(crate) struct Walk {
 /// The call that a walk is made for.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker {
+    /// One of `portwatch_common::HookId`'s numbers.
+    pub(crate) hook: u32,
     /// The failing socket.
     pub(crate) own: u64,
     /// Its namespace.
@@ -95,6 +98,7 @@ pub(crate) struct Asker {
 #[inline(always)]
 pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
     let Asker {
+        hook,
         own,
         net,
         port,
@@ -119,6 +123,7 @@ pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
     state.id = id;
     state.time = time;
     state.l3mdev = 0;
+    state.hook = hook;
     state.total = 0;
     state.emitted = 0;
     state.lost = 0;
@@ -242,9 +247,9 @@ fn visit(walk: &mut Walk, sk: u64) {
         }
         return;
     }
-    stats::count(Counter::HOLDERS_TRIGGERED);
+    stats::count(walk.hook, Counter::HOLDERS_TRIGGERED);
     let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
-        stats::count(Counter::HOLDERS_DROPPED);
+        stats::count(walk.hook, Counter::HOLDERS_DROPPED);
         walk.lost = walk.lost.wrapping_add(1);
         return;
     };
@@ -260,10 +265,10 @@ fn visit(walk: &mut Walk, sk: u64) {
         (*to).sock.cookie
     };
     if cookie != 0 && may_block {
-        watched::holder(cookie);
+        watched::holder(walk.hook, cookie);
     }
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
-    stats::count(Counter::HOLDERS_EMITTED);
+    stats::count(walk.hook, Counter::HOLDERS_EMITTED);
     walk.emitted = walk.emitted.wrapping_add(1);
 }
 

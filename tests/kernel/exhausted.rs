@@ -83,7 +83,8 @@ impl Scene {
 
     fn is_of(&self, line: &Tally, who: &Puppet, count: u64, state: &str) -> bool {
         let process = line.process.as_ref();
-        process.is_some_and(|process| (process.pid, process.comm.as_str()) == (who.pid(), who.comm()))
+        process
+            .is_some_and(|process| (process.pid, process.comm.as_str()) == (who.pid(), who.comm()))
             && (line.count, line.state.as_str()) == (count, state)
     }
 }
@@ -153,7 +154,9 @@ fn connections_to_one_destination_fill_the_range_for_it() -> Result<()> {
         conflict.message
     );
     // Elsewhere there are ports for it, and that is nobody's conflict.
-    scene.client.tell(&format!("connect x {}", scene.elsewhere))?;
+    scene
+        .client
+        .tell(&format!("connect x {}", scene.elsewhere))?;
     let trace = scene.tracer.finish()?;
     trace.check(true)?;
     ensure!(trace.conflicts().len() == 1, "{:#?}", trace.conflicts());
@@ -284,7 +287,12 @@ fn a_storm_shares_its_counts() -> Result<()> {
             conflict.cause == "range-exhausted" && named.is_some_and(|who| who.pid == holder),
             "{conflict:#?}"
         );
-        times.extend(conflict.counted.as_ref().map(|counted| counted.time.as_str()));
+        times.extend(
+            conflict
+                .counted
+                .as_ref()
+                .map(|counted| counted.time.as_str()),
+        );
     }
     times.dedup();
     ensure!(
@@ -318,11 +326,9 @@ fn a_wider_range_helps() -> Result<()> {
     ensure!(output.status.success(), "{command}: {output:?}");
     ensure!(fs::read_to_string(host)? == before, "it changed the host");
     scene.client.tell(&call)?;
-    let resolved = scene
-        .tracer
-        .wait_for("resolved", PATIENCE, |event| {
-            matches!(&event.body, Body::Resolved(_))
-        })?;
+    let resolved = scene.tracer.wait_for("resolved", PATIENCE, |event| {
+        matches!(&event.body, Body::Resolved(_))
+    })?;
     let Body::Resolved(end) = &resolved.body else {
         bail!("no end after all");
     };

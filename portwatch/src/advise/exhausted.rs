@@ -202,4 +202,3 @@ fn plain(id: &str, text: &str) -> Advice {
         command: None,
     }
 }
-

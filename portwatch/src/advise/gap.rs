@@ -36,9 +36,7 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
                 uncertain(doubt)
             )
         }
-        Gap::OriginUnproven | Gap::KernelSocket | Gap::FixedSourceTimeWait => {
-            "why is not known".to_owned()
-        }
+        Gap::OriginUnproven | Gap::FixedSourceTimeWait => "why is not known".to_owned(),
     }
 }
 
@@ -86,17 +84,12 @@ fn uncertain(doubt: Uncertain) -> &'static str {
 
 /// A holder is proven to block, its cause is not.
 pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) -> String {
-    let at = endpoint(&holder.local);
-    let state = state(holder.state);
     let since = since(holder, ground);
     let peer = match &holder.peer {
         Some(peer) => format!(" with {}", endpoint(peer)),
         None => String::new(),
     };
     match gap {
-        Some(Gap::KernelSocket) => {
-            format!("a socket of the kernel itself has {at} ({state}{peer}){since}")
-        }
         Some(Gap::FixedSourceTimeWait) => format!(
             "TIME_WAIT still holds the port after a connection{peer} for which {} had bound it",
             owner(holder)

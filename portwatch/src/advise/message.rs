@@ -1,7 +1,7 @@
 //! The story of a failed call in one sentence.
 
 use super::text::{ago, endpoint, owner, peer, requester, since, state, wanted};
-use super::{exhausted, gap};
+use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
 use crate::report::{
@@ -72,15 +72,15 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             peer(holder),
             since(holder, ground),
         ),
-        Cause::Listener => format!(
-            "{} listens on {}{}",
-            owner(holder),
-            endpoint(&holder.local),
-            since(holder, ground)
-        ),
+        Cause::Listener => listener(conflict, holder, ground),
         Cause::DualStackListener => dual_stack(holder, ground),
         Cause::BoundNotListening => bound(holder, ground),
         Cause::EphemeralBind => ephemeral_bind(holder, ground),
+        Cause::ReuseportOtherUser => sharing::other_user(holder, ground),
+        Cause::ReuseportMissing => sharing::missing(holder, ground),
+        Cause::InheritedDescriptor => sharing::inherited(holder, ground),
+        Cause::DescriptorInFlight => sharing::in_flight(holder),
+        Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),
         Cause::SameConnection => same_connection(holder, ground),
         Cause::RangeExhausted | Cause::AlreadyFree | Cause::Unknown => {
@@ -96,6 +96,12 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         return format!("the kernel gave that port to {who} when it sent without binding one{ago}");
     }
     let peer = peer(holder);
+    if holder.peer.as_ref() == Some(&holder.local) {
+        return format!(
+            "the kernel gave that port to {who} when it tried to connect to the very same, {peer}: \
+             nobody listened there, and so it is connected to itself{ago}"
+        );
+    }
     let to = match (conflict.wanted.transport, holder.state) {
         (TransportName::Tcp, StateName::SynSent) => {
             format!("its attempt to connect to {peer}, which has not answered yet")
@@ -106,6 +112,20 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         (TransportName::Tcp | TransportName::Udp, _) => format!("its connection to {peer}"),
     };
     format!("the kernel gave that port to {who} for {to}{ago}")
+}
+
+fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
+    let who = owner(holder);
+    let at = endpoint(&holder.local);
+    let since = since(holder, ground);
+    match conflict.call {
+        // Only SO_REUSEADDR or SO_REUSEPORT on both lets the second one be bound at all.
+        Call::Listen => format!(
+            "{who} listens on {at}{since}; both could be bound to the port, but only one of them may \
+             listen"
+        ),
+        Call::Bind | Call::Connect | Call::Autobind => format!("{who} listens on {at}{since}"),
+    }
 }
 
 fn dual_stack(holder: &Holder, ground: &Ground) -> String {

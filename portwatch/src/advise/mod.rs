@@ -11,6 +11,7 @@ mod gap;
 mod lifecycle;
 mod message;
 mod ports;
+mod sharing;
 mod text;
 mod todo;
 

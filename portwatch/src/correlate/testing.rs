@@ -228,6 +228,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
     EventFacts {
         processes: vec![process(3_013_825, 50 * S, "ceph-osd")],
         socket_users: Some(users.into_iter().collect()),
+        unowned: Vec::new(),
         netns: Some(NetnsFacts {
             reserved: Some("8080,9148-9150".to_owned()),
             reach: None,
@@ -251,6 +252,7 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         start: Ktime(start),
         comm: Comm(comm.as_bytes().to_vec()),
         ppid: Some(Tgid(1)),
+        session: None,
         uid: Some(167),
         exe: Some(format!("/usr/bin/{comm}").into_bytes()),
         cmdline: Some(vec![
@@ -261,7 +263,11 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         cmdline_truncated: false,
         cgroup: Some(format!("/system.slice/{comm}.service")),
         systemd_unit: Some(Some(format!("{comm}.service"))),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
     }
 }
 

@@ -44,7 +44,10 @@ fn bound(port: u16, at: &str) -> Holder {
     let mut socket = tcp(at, State::Close);
     socket.port = port;
     socket.inode = Some(u64::from(port));
-    let mut one = held_by(socket, owner(OwnerSource::Call, Some(Origin::EphemeralBind)));
+    let mut one = held_by(
+        socket,
+        owner(OwnerSource::Call, Some(Origin::EphemeralBind)),
+    );
     one.bound_bucket = true;
     one
 }
@@ -187,7 +190,10 @@ fn a_bind_counts_whatever_overlaps() {
     );
     assert_eq!(said(&any), right);
     assert_eq!(any.counted.as_ref().unwrap().sockets, 4);
-    assert_eq!(said(&told(&wants_any(Call::Listen, Transport::Tcp), &holders)), right);
+    assert_eq!(
+        said(&told(&wants_any(Call::Listen, Transport::Tcp), &holders)),
+        right
+    );
 
     let mut one = wants_any(Call::Bind, Transport::Tcp);
     one.wanted.addr = Some("10.10.10.1".parse().unwrap());
@@ -270,8 +276,15 @@ fn a_reserved_range_has_no_ports() {
     let mut failure = wants_any(Call::Bind, Transport::Tcp);
     (failure.range.low, failure.range.high) = (40003, 40003);
     let conflict = told(&failure, &[]);
-    assert_eq!((conflict.cause, conflict.certainty), (Cause::RangeExhausted, Certainty::Exact));
-    assert!(conflict.message.contains("reserved"), "{}", conflict.message);
+    assert_eq!(
+        (conflict.cause, conflict.certainty),
+        (Cause::RangeExhausted, Certainty::Exact)
+    );
+    assert!(
+        conflict.message.contains("reserved"),
+        "{}",
+        conflict.message
+    );
     assert_eq!(conflict.advice[0].id, "unreserve");
 }
 
