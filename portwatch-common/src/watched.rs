@@ -13,8 +13,15 @@ pub const fn wanted(tgid: u32, port: u16) -> u64 {
     1 << 62 | (port as u64) << 32 | tgid as u64
 }
 
-/// The key is one of [`wanted`]'s for this process.
+/// A process and where it could not connect to, as a hash of the peer's address and port of which
+/// 29 bits count. Two destinations with one hash only cost a needless record.
+#[must_use]
+pub const fn destination(tgid: u32, hash: u32) -> u64 {
+    1 << 61 | (hash as u64 & 0x1fff_ffff) << 32 | tgid as u64
+}
+
+/// The key is one of [`wanted`]'s or [`destination`]'s for this process.
 #[must_use]
 pub const fn is_wanted_by(key: u64, tgid: u32) -> bool {
-    key >> 62 == 1 && key & 0xffff_ffff == tgid as u64
+    (key >> 62 == 1 || key >> 61 == 1) && key & 0xffff_ffff == tgid as u64
 }

@@ -22,6 +22,7 @@ mod limits;
 mod lockdown;
 mod names;
 mod play;
+mod ports_in_a_row;
 mod rule;
 mod same_connection;
 mod storm;
