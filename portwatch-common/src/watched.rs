@@ -13,11 +13,15 @@ pub const fn wanted(tgid: u32, port: u16) -> u64 {
     1 << 62 | (port as u64) << 32 | tgid as u64
 }
 
-/// A process and where it could not connect to, as a hash of the peer's address and port of which
-/// 29 bits count. Two destinations with one hash only cost a needless record.
+/// A process and where it could not connect to: 29 bits of a hash of the peer's address (IPv4 alone
+/// in the second word) and port (network order). Two destinations of one hash only cost a needless
+/// record.
 #[must_use]
-pub const fn destination(tgid: u32, hash: u32) -> u64 {
-    1 << 61 | (hash as u64 & 0x1fff_ffff) << 32 | tgid as u64
+pub const fn destination(tgid: u32, peer: [u64; 2], port_be: u16) -> u64 {
+    let mixed = peer[0] ^ peer[1].rotate_left(23) ^ (port_be as u64) << 13;
+    // The multiplier of Fibonacci hashing: its high bits depend on all of the input.
+    let hash = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35;
+    1 << 61 | hash << 32 | tgid as u64
 }
 
 /// The key is one of [`wanted`]'s or [`destination`]'s for this process.

@@ -21,7 +21,7 @@ pub(crate) fn requester(hook: u32, tgid: u32, port: u16) {
 /// A process failed to connect to a peer (`sock::peer_words` and the port, network order).
 #[inline(always)]
 pub(crate) fn destination(hook: u32, tgid: u32, peer: [u64; 2], port_be: u16) {
-    insert(hook, watched::destination(tgid, hash(peer, port_be)), 1);
+    insert(hook, watched::destination(tgid, peer, port_be), 1);
 }
 
 /// A process connects to a peer: true if that may end one of its incidents.
@@ -29,15 +29,8 @@ pub(crate) fn destination(hook: u32, tgid: u32, peer: [u64; 2], port_be: u16) {
 pub(crate) fn reaches(tgid: u32, peer: [u64; 2], port_be: u16) -> bool {
     WATCHED.get_ptr(watched::process(tgid)).is_some()
         && WATCHED
-            .get_ptr(watched::destination(tgid, hash(peer, port_be)))
+            .get_ptr(watched::destination(tgid, peer, port_be))
             .is_some()
-}
-
-#[inline(always)]
-fn hash(peer: [u64; 2], port_be: u16) -> u32 {
-    let mixed = peer[0] ^ peer[1].rotate_left(23) ^ u64::from(port_be) << 13;
-    // The multiplier of Fibonacci hashing: its high bits depend on all of the input.
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 35) as u32
 }
 
 /// A socket that may block an incident's port.

@@ -114,6 +114,8 @@ fn connections_to_one_destination_fill_the_range_for_it() -> Result<()> {
     let Some(mut scene) = Scene::lay()? else {
         return Ok(());
     };
+    // A young TIME_WAIT could be taken over on the loopback.
+    scene.stage.netns.sysctl("net/ipv4/tcp_tw_reuse", "0")?;
     scene.connect(scene.to, 3)?;
     // The fourth port is in TIME_WAIT, of a process that is gone.
     let mut gone = Puppet::start(&scene.stage.netns, "full-gone")?;

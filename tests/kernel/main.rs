@@ -4,6 +4,7 @@ mod adversary;
 mod advice;
 mod assign;
 mod causes;
+mod circumstance;
 mod cli;
 mod closes;
 mod controls;

@@ -106,3 +106,40 @@ fn dig_finds_no_port_beside_another_dig() -> Result<()> {
     );
     tracer.finish()?.check(true)
 }
+
+/// Python as the client of a service, its source ports narrowed by IP_LOCAL_PORT_RANGE (51).
+const CLIENT: &str = "
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.IPPROTO_IP, 51, 50007 << 16 | 50007)
+s.connect(('10.10.10.2', 8000))
+print('connected', flush=True)
+sys.stdin.read()
+";
+
+/// Two processes with one port between them, in a namespace with thousands.
+#[test]
+fn a_range_of_the_sockets_own_is_told() -> Result<()> {
+    let Some(scene) = Scene::set(&["/usr/bin/python3"])? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(scene.netns(), &[])?;
+    let mut server = Puppet::start(scene.netns(), "made-server")?;
+    server.listener("l", "tcp4", &[], "10.10.10.2:8000")?;
+    let client = || {
+        let mut command = scene.command("/usr/bin/python3");
+        command.args(["-c", CLIENT]);
+        Program::start(command)
+    };
+    let mut first = client()?;
+    first.wait_output("connected", PATIENCE)?;
+    let mut second = client()?;
+    let conflict = exhausted(&mut tracer)?;
+    second.wait_output("Cannot assign requested address", PATIENCE)?;
+    held_by(&conflict, "destination", &first, "python3")?;
+    ensure!(
+        conflict.range.of_socket && (conflict.range.low, conflict.range.high) == (50007, 50007),
+        "{conflict:#?}"
+    );
+    tracer.finish()?.check(true)
+}

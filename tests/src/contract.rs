@@ -54,6 +54,10 @@ pub struct Wanted {
     pub destination: Option<Endpoint>,
     pub netns: u64,
     #[serde(default)]
+    pub netns_path: Option<String>,
+    #[serde(default)]
+    pub netns_pid: Option<u32>,
+    #[serde(default)]
     pub device: Option<String>,
     pub options: Vec<String>,
 }
@@ -90,7 +94,15 @@ pub struct Process {
     #[serde(default)]
     pub systemd_unit: Option<String>,
     #[serde(default)]
+    pub socket_unit: Option<String>,
+    #[serde(default)]
     pub container: Option<Value>,
+    #[serde(default)]
+    pub container_runtime: Option<String>,
+    #[serde(default)]
+    pub container_name: Option<String>,
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     #[serde(default)]
     pub has_socket: Option<bool>,
     #[serde(default)]

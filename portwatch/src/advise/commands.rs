@@ -82,6 +82,23 @@ pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<Strin
     Some(format!("systemctl stop {}", quote(unit)?))
 }
 
+/// Stops a socket unit of the system's manager, and the services that have its socket.
+pub(super) fn stop_socket(holder: &Holder, unit: &str) -> Option<String> {
+    let mut command = format!("systemctl stop {}", quote(unit)?);
+    let mut told = Vec::new();
+    for process in holder.processes.iter().filter(|process| process.has_socket) {
+        if process.pid == 1 {
+            continue;
+        }
+        let service = service(process)?;
+        if !told.contains(&service) {
+            told.push(service);
+            command = format!("{command} {}", quote(service)?);
+        }
+    }
+    Some(command)
+}
+
 /// Ends every process that has the socket; none if one of them is init.
 pub(super) fn kill(holder: &Holder) -> Option<String> {
     let having = holder.processes.iter().filter(|process| process.has_socket);

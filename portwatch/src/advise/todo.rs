@@ -272,6 +272,16 @@ fn v6only(holder: &Holder) -> Advice {
 /// Ends the holder, or its socket unit.
 fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
+    if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {
+        return vec![Advice {
+            id: "socket-unit".to_owned(),
+            text: format!(
+                "systemd opened the socket for {unit}: stop that unit, and the service that it \
+                 starts; the service alone would be started again"
+            ),
+            command: commands::stop_socket(holder, unit),
+        }];
+    }
     if systemd {
         return vec![Advice {
             id: "socket-unit".to_owned(),

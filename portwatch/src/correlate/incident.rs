@@ -16,6 +16,7 @@ use freed::{Closing, Freed};
 use number::Numbers;
 use one::{Incident, Key, MAX_EXITED};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Open incidents at most: each has at least one entry in the kernel's WATCHED map (4096).
@@ -28,6 +29,8 @@ pub enum Unwatch {
     Process(Tgid),
     /// A holder's socket, by cookie: no open incident waits for it.
     Socket(u64),
+    /// Where a requester wanted to connect to: it has, or will not.
+    Destination(Tgid, SocketAddr),
 }
 
 /// Every open incident.
@@ -230,6 +233,8 @@ impl Incidents {
         let tgid = incident.key.tgid;
         if !self.open.iter().any(|open| open.key.tgid == tgid) {
             self.unwatch.push(Unwatch::Process(tgid));
+        } else if let Some(to) = incident.key.destination {
+            self.unwatch.push(Unwatch::Destination(tgid, to));
         }
         self.forget_sockets(incident.cookies.clone());
     }

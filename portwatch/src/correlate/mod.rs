@@ -5,6 +5,7 @@
 //! the requester has its port or ends. The same events give the same reports, live or replayed.
 #![forbid(unsafe_code)]
 
+mod about;
 mod blind;
 pub mod cause;
 pub mod circumstance;

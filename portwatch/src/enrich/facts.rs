@@ -142,6 +142,11 @@ pub trait Facts {
     /// could look.
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>>;
 
+    /// Path of the cgroup with this id, for processes that are gone. Nobody can tell by default.
+    fn cgroup(&mut self, _id: u64) -> Option<String> {
+        None
+    }
+
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;
 

@@ -2,6 +2,7 @@
 //!
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
+use super::cgroups::Cgroups;
 use super::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -57,6 +58,7 @@ pub struct LiveFacts {
     root: PathBuf,
     proc: Proc,
     namespaces: Namespaces,
+    cgroups: Cgroups,
     finder: Box<dyn SocketFinder + Send>,
     users: HashMap<u64, Answer>,
     ranges: HashMap<RangeQuestion, RangeAnswer>,
@@ -90,6 +92,7 @@ impl LiveFacts {
             root: root.to_owned(),
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
+            cgroups: Cgroups::new(root),
             finder,
             users: HashMap::new(),
             ranges: HashMap::new(),
@@ -118,13 +121,13 @@ impl LiveFacts {
             .iter()
             .filter_map(|holder| holder.socket.inode)
             .collect();
-        let users = match (self.initial, inodes.is_empty()) {
+        let users: Option<Vec<_>> = match (self.initial, inodes.is_empty()) {
             (false, _) => None,
             (true, true) => Some(Vec::new()),
-            (true, false) => self.finder.users(&inodes).map(|found| {
-                let found = found.into_iter();
-                found.map(|one| (one.inode, one.user)).collect()
-            }),
+            (true, false) => {
+                let found = self.finder.users(&inodes);
+                found.map(|found| found.iter().map(line).collect())
+            }
         };
         Some(range::gather(
             at,
@@ -238,6 +241,10 @@ impl Facts for LiveFacts {
         };
         self.ranges.insert(*question, answer);
         facts
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.cgroups.path(id)
     }
 
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {

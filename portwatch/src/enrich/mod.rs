@@ -4,6 +4,7 @@
 //! same answers. [`live::LiveFacts`] is the answer of the machine we run on.
 
 pub mod blind;
+pub mod cgroups;
 pub mod clock;
 pub mod container;
 pub mod facts;
@@ -43,6 +44,8 @@ pub struct EventFacts {
     /// Sockets that no process was found to have, though the kernel still had them open when it was
     /// asked after that.
     pub unowned: Vec<u64>,
+    /// Paths of the cgroups of processes that are gone, by id.
+    pub cgroups: Vec<(u64, String)>,
     /// The namespace's reserved ports and the way there.
     pub netns: Option<NetnsFacts>,
     /// Names of the devices that the event mentions, by index.
@@ -52,6 +55,14 @@ pub struct EventFacts {
 }
 
 impl EventFacts {
+    /// The path of a cgroup, if it was asked for and found.
+    #[must_use]
+    pub fn cgroup(&self, id: Option<u64>) -> Option<&str> {
+        let id = id?;
+        let found = self.cgroups.iter().find(|(of, _)| *of == id);
+        found.map(|(_, path)| path.as_str())
+    }
+
     /// What was read of the process `tgid` that started at `start` (to the precision of /proc).
     #[must_use]
     pub fn process(&self, tgid: Tgid, start: Ktime) -> Option<&ProcessFacts> {
@@ -69,8 +80,8 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 }
 
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
-/// of the holders' sockets, the holders of the range if any port was wanted, these users and the
-/// remembered owners, namespace, devices. Events other
+/// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
+/// without any, the remembered owners, cgroups of the dead, namespace, devices. Events other
 /// than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
@@ -127,6 +138,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         asked.process(owner.tgid, owner.start, facts);
     }
 
+    let cgroups = cgroups(failure, &asked.found, facts);
     let netns = facts.netns(failure.netns, Some(failure.task.tgid));
     let mentioned = failure
         .holders
@@ -145,6 +157,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         processes: asked.found,
         socket_users,
         unowned,
+        cgroups,
         netns: Some(netns),
         devices,
         range,
@@ -202,6 +215,28 @@ fn about_range(
             asked.process(owner.tgid, owner.start, facts);
         }
     }
+}
+
+/// Cgroups that only a record knows: of a caller or an owner that is gone. systemd opens the sockets
+/// of a socket unit in a process of that unit's cgroup, which is gone at once.
+fn cgroups(failure: &Failure, found: &[ProcessFacts], facts: &mut dyn Facts) -> Vec<(u64, String)> {
+    let runs = |tgid: Tgid, start: Ktime| {
+        found
+            .iter()
+            .any(|process| process.tgid == tgid && same_start(process.start, start))
+    };
+    let caller = &failure.task;
+    let caller = (!runs(caller.tgid, caller.start)).then_some(caller.cgroup);
+    let owners = failure
+        .holders
+        .iter()
+        .filter_map(|holder| holder.owner.as_ref())
+        .filter(|owner| !runs(owner.tgid, owner.start))
+        .map(|owner| owner.cgroup);
+    unique(caller.into_iter().chain(owners).flatten())
+        .into_iter()
+        .filter_map(|id| Some((id, facts.cgroup(id)?)))
+        .collect()
 }
 
 /// The holders' sockets that nobody has and that are open all the same. A socket that is closed

@@ -79,6 +79,12 @@ pub struct Wanted {
     pub destination: Option<Endpoint>,
     /// Inode of the network namespace.
     pub netns: u32,
+    /// Where that namespace is mounted, `/run/netns/web`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub netns_path: Option<String>,
+    /// A process in that namespace, where no mount leads there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub netns_pid: Option<u32>,
     /// Device of SO_BINDTODEVICE; null = none.
     #[serde(
         skip_serializing_if = "Option::is_none",

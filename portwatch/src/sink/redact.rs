@@ -133,6 +133,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         } = shared;
         self.cmdline.apply(cmdline, cmdline_bytes, truncated);
         if self.addresses.is_some() {
@@ -143,6 +144,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(|text| self.text(text));
             (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
         }
@@ -151,6 +153,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(uid::hide);
         }
     }
@@ -171,7 +174,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
         } = process;
         self.shared(Shared {
             comm,
@@ -184,6 +191,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 
@@ -201,7 +209,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
             has_socket: _,
             alive: _,
             seen: _,
@@ -217,6 +229,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 }
@@ -232,4 +245,5 @@ struct Shared<'a> {
     uid: &'a mut Option<u32>,
     cgroup: &'a mut Option<String>,
     unit: &'a mut Option<Option<String>>,
+    socket_unit: &'a mut Option<String>,
 }

@@ -89,7 +89,7 @@ impl SocketFinder for IteratorFinder {
             let inode = found.socket.inode.filter(|inode| wanted.contains(inode))?;
             // A process may have several descriptors of one socket.
             let fd = found.fd?;
-            seen.insert((inode, found.task.tgid)).then(|| Descriptor {
+            seen.insert((inode, found.task.tgid)).then_some(Descriptor {
                 inode,
                 fd,
                 user: SocketUser {

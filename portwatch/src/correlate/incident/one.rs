@@ -220,7 +220,9 @@ impl Incident {
             .key
             .destination
             .is_none_or(|to| socket.peer_addr() == Some(to.ip()) && socket.peer_port == to.port());
-        call && there && port && self.wants_address(&assign.socket)
+        // connect() fills in the own address that bind() left open.
+        let here = self.call == Call::Connect || self.wants_address(&assign.socket);
+        call && there && port && here
     }
 
     /// The socket's address is one that was tried for, or a wildcard that takes it in. A narrower one

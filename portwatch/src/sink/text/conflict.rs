@@ -5,7 +5,7 @@ use super::super::time::local_clock;
 use super::Look;
 use super::block::Block;
 use super::holder::holder;
-use super::who::{call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
+use super::who::{Place, call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
 use crate::report::{Cause, Certainty, Conflict, Tally};
 use anstyle::Style;
 use jiff::Timestamp;
@@ -97,9 +97,7 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
         ..
     } = conflict;
     let mut who = process(requester);
-    if let Some(Some(unit)) = &requester.systemd_unit {
-        who.push_str(&format!(" in {}", escape(unit)));
-    }
+    who.push_str(&Place::of(requester).text());
     block.field("failed", Style::new(), &who);
     let mut tried = format!("{} {}", call(conflict.call), wanted(what));
     if let Some(to) = &what.destination {
@@ -111,6 +109,11 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
     }
     if look.own_netns != Some(what.netns) {
         tried.push_str(&format!(" in network namespace {}", what.netns));
+        match (&what.netns_path, what.netns_pid) {
+            (Some(path), _) => tried.push_str(&format!(" ({})", escape(path))),
+            (None, Some(pid)) => tried.push_str(&format!(" (that of pid {pid})")),
+            (None, None) => {}
+        }
     }
     tried.push_str(&format!(": {}", escape(&conflict.error)));
     block.field("", Style::new(), &tried);

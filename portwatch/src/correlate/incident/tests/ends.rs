@@ -139,6 +139,14 @@ fn a_destination_is_reached_at_last() {
     run.assigned_with(5, "10.10.10.1", 40_000, connected(8080));
     assert!(run.resolved().is_empty());
     run.assigned_with(6, "10.10.10.1", 40_000, connected(80));
+    let left = run.correlator.take_unwatch();
+    assert_eq!(
+        left,
+        [Unwatch::Destination(
+            run.binder.tgid,
+            "10.10.10.2:80".parse().unwrap()
+        )]
+    );
     let end = run.only_resolved();
     assert_eq!(
         (end.incident.as_str(), end.how, end.attempts),
@@ -149,6 +157,21 @@ fn a_destination_is_reached_at_last() {
         "{}",
         end.message
     );
+}
+
+/// The port was bound on every address, the connection has one.
+#[test]
+fn the_same_connection_is_made_at_last() {
+    let mut run = Run::new();
+    run.fails_with(0, |failure| {
+        failure.call = Call::Connect;
+        failure.wanted.destination = Some("10.10.10.2:80".parse().unwrap());
+    });
+    run.assigned_with(5, "10.10.10.1", PORT, |assign| {
+        assign.call = Call::Connect;
+        connect(&mut assign.socket, "10.10.10.2", 80);
+    });
+    assert_eq!(run.only_resolved().how, How::GotPort);
 }
 
 #[test]
