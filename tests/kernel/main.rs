@@ -24,6 +24,7 @@ mod listeners;
 mod lockdown;
 mod names;
 mod play;
+mod ports_in_a_row;
 mod rule;
 mod same_connection;
 mod storm;

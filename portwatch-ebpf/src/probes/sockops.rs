@@ -39,7 +39,14 @@ fn connecting(ctx: &SockOpsContext) {
     // SAFETY: the context of a program type that may call the helper.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let sk: u64 = sock::read(ctx.as_ptr() as u64, off!(sock_ops_sk));
-    if sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
+    let bound = sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0;
+    let origin = if bound {
+        Origin::EXPLICIT_BIND
+    } else {
+        Origin::EPHEMERAL_CONNECT
+    };
+    traffic::connects(HookId::SOCK_OPS, sk, origin);
+    if bound {
         return;
     }
     // A socket with an entry had its port from bind(0).

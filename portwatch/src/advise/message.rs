@@ -1,6 +1,6 @@
 //! The story of a failed call in one sentence.
 
-use super::text::{ago, endpoint, owner, peer, requester, since, state, wanted};
+use super::text::{ago, closed, endpoint, owner, peer, requester, since, state, wanted};
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
@@ -23,7 +23,13 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         None => what,
     };
     let why = why(conflict, gap, ground);
-    format!("{who} could not {what}: {why}{}", others(conflict))
+    let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
+    let serves = if serves.is_empty() {
+        String::new()
+    } else {
+        format!("; it serves on {} all the same", serves.join(" and "))
+    };
+    format!("{who} could not {what}: {why}{}{serves}", others(conflict))
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
@@ -43,15 +49,17 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::OutboundConnection => outbound(conflict, holder, ground),
         Cause::OutboundTimeWait => format!(
             "TIME_WAIT still holds the port after the connection of {} to {}, for which the kernel \
-             had picked it{}",
+             had picked it{}{}",
             owner(holder),
             peer(holder),
             ago(holder, ground),
+            closed(holder),
         ),
         Cause::ServerTimeWait => format!(
-            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}",
+            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}{}",
             peer(holder),
             owner(holder),
+            closed(holder),
             if remembered {
                 ", the last known listener of the port"
             } else {
@@ -60,10 +68,11 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         ),
         Cause::Orphan => format!(
             "a connection with {} still holds the port in {} though no process has it any more; \
-             it was that of {}",
+             it was that of {}{}",
             peer(holder),
             state(holder.state),
             owner(holder),
+            closed(holder),
         ),
         Cause::AcceptedConnection => format!(
             "{} still has a connection from {} that was accepted on the port, though nothing \
@@ -207,7 +216,7 @@ fn same_connection(holder: &Holder, ground: &Ground) -> String {
         (false, StateName::TimeWait) => format!(
             "that very connection exists: {ends} was that of {} and is in TIME_WAIT{}",
             owner(holder),
-            ago(holder, ground),
+            closed(holder),
         ),
         (true, StateName::TimeWait) => {
             format!(

@@ -127,7 +127,7 @@ fn known<'a>(
 }
 
 /// What has a holder's socket, and how it came to its port.
-fn had<'a>(
+pub(super) fn had<'a>(
     holder: &event::Holder,
     listeners: &[&Socket],
     facts: &'a EventFacts,
@@ -209,6 +209,7 @@ impl Judged<'_> {
     pub fn told(&self, at: Ktime, start: Ktime, facts: &EventFacts, anchor: ClockAnchor) -> Holder {
         let socket = &self.holder.socket;
         let (since, least) = self.held_since(start);
+        let closed = self.closed();
         Holder {
             blocking: self.outcome == Outcome::Blocks,
             kind: kind(socket, self.taken, &self.keeper),
@@ -233,8 +234,18 @@ impl Judged<'_> {
             },
             held_ms: since.map(|since| millis(since, at)),
             held_at_least_ms: least.map(|least| millis(least, at)),
+            closed: closed.map(|closed| rfc3339(anchor, closed)),
+            closed_ms: closed.map(|closed| millis(closed, at)),
             processes: self.who.processes.clone(),
         }
+    }
+
+    /// When its last descriptor was closed, by its own entry.
+    fn closed(&self) -> Option<Ktime> {
+        let owner = self.holder.owner.as_ref()?;
+        owner
+            .released_at
+            .filter(|_| owner.source != OwnerSource::LastListener)
     }
 
     /// When it took the port, or else since when it has it at least. A socket that no hook and no
