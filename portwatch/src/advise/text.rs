@@ -56,8 +56,8 @@ pub(super) fn owner(holder: &Holder) -> String {
         .count();
     match more {
         0 => process(first),
-        1 => format!("{} and 1 more process", process(first)),
-        more => format!("{} and {more} more processes", process(first)),
+        1 => format!("{} with 1 more process", process(first)),
+        more => format!("{} with {more} more processes", process(first)),
     }
 }
 
