@@ -137,6 +137,8 @@ pub struct Holder {
     pub held_ms: Option<u64>,
     #[serde(default)]
     pub held_at_least_ms: Option<u64>,
+    #[serde(default)]
+    pub kernel_user: Option<String>,
     pub processes: Vec<Process>,
 }
 

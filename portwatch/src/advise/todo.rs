@@ -84,12 +84,15 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
         Cause::InheritedDescriptor => list.extend(inherited(holder)),
         Cause::DescriptorInFlight => list.push(in_flight(holder)),
-        Cause::KernelSocket => list.push(plain(
-            "kernel-socket",
-            "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
+        Cause::KernelSocket => list.push(Advice {
+            id: "kernel-socket".to_owned(),
+            text:
+                "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
              Geneve or WireGuard interfaces, NFS and its lock manager, MPTCP endpoints), or use \
-             another port",
-        )),
+             another port"
+                    .to_owned(),
+            command: commands::take_down(conflict, holder, netns, ground),
+        }),
         Cause::AlreadyFree => list.push(retry()),
         Cause::Unknown => {
             if holder.origin.is_none() {

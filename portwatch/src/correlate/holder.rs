@@ -229,6 +229,11 @@ impl Judged<'_> {
             },
             held_ms: since.map(|since| millis(since, at)),
             held_at_least_ms: least.map(|least| millis(least, at)),
+            kernel_user: facts
+                .tunnel
+                .as_ref()
+                .filter(|_| self.keeper == Keeper::Kernel && socket.transport == Transport::Udp)
+                .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
             processes: self.who.processes.clone(),
         }
     }

@@ -123,6 +123,9 @@ pub struct Holder {
     /// At least that long: it is older than the tracer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_at_least_ms: Option<u64>,
+    /// What in the kernel has it, as far as that is known: `vxlan vx0`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kernel_user: Option<String>,
     /// Who has, or had, the socket.
     pub processes: Vec<HolderProcess>,
 }

@@ -103,6 +103,7 @@ pub(in crate::sink) fn conflict() -> Conflict {
             since_source: Some(SinceSource::Assigned),
             held_ms: Some(187_654_321),
             held_at_least_ms: None,
+            kernel_user: None,
             processes: vec![ceph_osd()],
         }],
         holders_total: 1,
