@@ -14,6 +14,7 @@ mod faults_cgroup;
 mod faults_end;
 mod faults_losses;
 mod faults_machine;
+mod faults_people;
 mod faults_privilege;
 mod filters;
 mod holders;

@@ -236,6 +236,11 @@ impl Judged<'_> {
             held_at_least_ms: least.map(|least| millis(least, at)),
             closed: closed.map(|closed| rfc3339(anchor, closed)),
             closed_ms: closed.map(|closed| millis(closed, at)),
+            kernel_user: facts
+                .tunnel
+                .as_ref()
+                .filter(|_| self.keeper == Keeper::Kernel && socket.transport == Transport::Udp)
+                .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
             processes: self.who.processes.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! What the pipeline asks of the machine it runs on, behind one trait: the live source answers from
 //! /proc and the kernel, a replay from the capture.
 
+use super::kernel_user::Tunnel;
 use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
 use std::net::SocketAddr;
@@ -144,6 +145,12 @@ pub trait Facts {
 
     /// Path of the cgroup with this id, for processes that are gone. Nobody can tell by default.
     fn cgroup(&mut self, _id: u64) -> Option<String> {
+        None
+    }
+
+    /// The network interface that has a UDP port of a namespace, for sockets of the kernel; `hint` is a
+    /// process known to be inside. Nobody can tell by default.
+    fn tunnel(&mut self, _netns: NetnsId, _hint: Tgid, _port: u16) -> Option<Tunnel> {
         None
     }
 
