@@ -61,6 +61,12 @@ pub(super) fn owner(holder: &Holder) -> String {
     }
 }
 
+/// The caller itself has the socket, and nobody else.
+pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
+    let mut having = holder.processes.iter().filter(|p| p.has_socket).peekable();
+    having.peek().is_some() && having.all(|p| p.pid == requester.pid)
+}
+
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.
 pub(super) fn process(process: &HolderProcess) -> String {
     let gone = if process.alive {

@@ -1,6 +1,6 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::text::{endpoint, owner, peer, process};
+use super::text::{endpoint, is_own, owner, peer, process};
 use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
@@ -271,6 +271,13 @@ fn v6only(holder: &Holder) -> Advice {
 
 /// Ends the holder, or its socket unit.
 fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
+    if is_own(holder, &conflict.requester) {
+        return vec![plain(
+            "close-own",
+            "it is the same process that has the port: it opens it twice, or did not close the \
+             first socket",
+        )];
+    }
     let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
     if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {
         return vec![Advice {
