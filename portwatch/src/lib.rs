@@ -14,6 +14,7 @@
 //! `report` holds the JSON contract's types, `cli` one file a command.
 
 pub mod advise;
+pub mod capture;
 pub mod cli;
 pub mod correlate;
 pub mod decode;

@@ -3,6 +3,7 @@
 mod adversary;
 mod advice;
 mod assign;
+mod capture;
 mod causes;
 mod cli;
 mod closes;

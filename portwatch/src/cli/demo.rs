@@ -52,6 +52,7 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
             &selection,
             redact,
             options,
+            None,
         );
         pipeline.start(Start {
             filters: selection.told(),

@@ -1,11 +1,14 @@
 //! One file a command.
 
 pub mod args;
+mod capture;
 mod demo;
 mod doctor;
 pub mod exit;
 pub mod generate;
 mod ready;
+mod replay;
+mod sinks;
 mod watch;
 
 use anyhow::Result;
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Status> {
     match cli.to_run() {
         Run::Watch(args) => watch::run(args, &cli.common),
+        Run::Replay(args) => replay::run(args, &cli.common),
         Run::Demo(args) => demo::run(args, &cli.common),
         Run::Doctor(args) => doctor::run(args),
         Run::Generate(args) => {

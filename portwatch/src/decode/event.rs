@@ -4,10 +4,11 @@
 
 pub use super::id::{Comm, Ktime, NetnsId, Tgid, Tid};
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// TCP or UDP, as far as ports are concerned: MPTCP is TCP, UDP-Lite is UDP with a table of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP and MPTCP.
     Tcp,
@@ -16,7 +17,7 @@ pub enum Transport {
 }
 
 /// Address family of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// AF_INET.
     Ipv4,
@@ -38,7 +39,7 @@ pub enum Call {
 }
 
 /// `skc_state`, for both transports. UDP uses `Established` (connected) and `Close` (not).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names of include/net/tcp_states.h")]
 pub enum State {
     Established,
@@ -92,7 +93,7 @@ pub struct Task {
 }
 
 /// One socket. Raw kernel fields where the bind rule compares them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Socket {
     /// Kernel address: identity only while there is no cookie, never shown.
     pub sk: u64,

@@ -1,11 +1,16 @@
 //! What the pipeline asks of the machine it runs on, behind one trait: the live source answers from
 //! /proc and the kernel, a replay from the capture.
+//!
+//! The answers stand in captures, by the names of their fields, and captures are kept for ever: a
+//! field added here takes `#[serde(default)]`, none is renamed or given another meaning, and a new
+//! question goes through `capture::fact` as well.
 
 use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Ktime, NetnsId, Tgid};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A process as /proc tells it. A field that could not be read in time is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFacts {
     /// The process.
     pub tgid: Tgid,
@@ -26,13 +31,29 @@ pub struct ProcessFacts {
     /// cgroup v2 path (v1: the path in the `name=systemd` or first hierarchy).
     pub cgroup: Option<String>,
     /// systemd unit of that path; `Some(None)` = in none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
     pub systemd_unit: Option<Option<String>>,
     /// Container id of that path; `Some(None)` = in none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
     pub container: Option<Option<String>>,
 }
 
+/// A field that is there is known, also where it says none: without this, serde takes a null for an
+/// absent field.
+fn known<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// A process that has a socket's descriptor now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketUser {
     /// The process.
     pub tgid: Tgid,
@@ -43,7 +64,7 @@ pub struct SocketUser {
 }
 
 /// Reserved ports and range of one network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsFacts {
     /// `ip_local_reserved_ports` as the kernel prints it, e.g. `8080,9148-9150`; empty = none.
     pub reserved: Option<String>,
@@ -52,7 +73,7 @@ pub struct NetnsFacts {
 }
 
 /// How the user's shell reaches a namespace that is not its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetnsReach {
     /// `nsenter --net=PATH`: a mount such as /run/netns/NAME.
     Path(String),
@@ -61,7 +82,7 @@ pub enum NetnsReach {
 }
 
 /// A port as the kernel tells it on request, after a failure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortFacts {
     /// Sockets that have it; not all of them if there are many.
     pub sockets: Vec<Seen>,
@@ -87,14 +108,12 @@ pub trait Facts {
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String>;
 
     /// Who has a port of a protocol now (`None` = of TCP and UDP), for failures that come without
-    /// holders; `hint` is a process known to be inside the namespace. Nobody can tell by default.
+    /// holders; `hint` is a process known to be inside the namespace. `None` if nobody can tell.
     fn port(
         &mut self,
-        _netns: NetnsId,
-        _hint: Tgid,
-        _protocol: Option<u16>,
-        _port: Option<u16>,
-    ) -> Option<PortFacts> {
-        None
-    }
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts>;
 }

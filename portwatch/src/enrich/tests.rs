@@ -158,6 +158,16 @@ impl Facts for Noted {
         self.0.push(format!("device {} {index}", netns.0));
         (index != 5).then(|| format!("eth{index}"))
     }
+
+    fn port(
+        &mut self,
+        _: NetnsId,
+        _: Tgid,
+        _: Option<u16>,
+        _: Option<u16>,
+    ) -> Option<facts::PortFacts> {
+        None
+    }
 }
 
 fn asked(event: &Event) -> (Vec<String>, EventFacts) {

@@ -1,6 +1,6 @@
 //! The commands.
 
-use super::{FormatArgs, WatchArgs};
+use super::{FormatArgs, ReplayArgs, WatchArgs};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -11,6 +11,9 @@ pub enum Command {
     /// Watch live (the default)
     #[command(after_long_help = WATCH)]
     Watch(Box<WatchArgs>),
+    /// Play captures: the same verdicts as live, without root, on any machine
+    #[command(after_long_help = REPLAY)]
+    Replay(Box<ReplayArgs>),
     /// Make the founding case in a network namespace of its own and show the verdict
     ///
     /// Ends with 0 only if the verdict names the process, the peer and the port that it made.
@@ -30,6 +33,17 @@ Examples:
   sudo portwatch watch --format json --events all --output /var/log/portwatch.json
   sudo portwatch watch --cgroup /system.slice/app.service --duration 10m --fail-on-conflict
   sudo portwatch watch --netns /run/netns/blue --transport udp";
+
+const REPLAY: &str = "\
+Examples:
+  sudo portwatch --capture deploy.pwcap      take one
+  portwatch replay deploy.pwcap
+  portwatch replay --json --events all --port 60001 deploy.pwcap
+  zcat old.pwcap.gz | portwatch replay -
+  portwatch replay /var/lib/portwatch        every capture in there, in order of time
+
+A capture that is cut or damaged is played as far as it goes, with a warning; --strict makes that an
+error.";
 
 const DEMO: &str = "\
 Examples:

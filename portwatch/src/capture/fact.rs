@@ -1,0 +1,129 @@
+//! Questions to the machine and its answers, as a capture keeps them.
+
+use super::unpack::Step;
+use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::enrich::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A question of the [`Facts`] trait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// [`Facts::process`].
+    Process(Tgid, Ktime),
+    /// [`Facts::socket_users`].
+    Users(Vec<u64>),
+    /// [`Facts::netns`].
+    Netns(NetnsId, Option<Tgid>),
+    /// [`Facts::device`].
+    Device(NetnsId, u32),
+    /// [`Facts::port`].
+    Port(NetnsId, Tgid, Option<u16>, Option<u16>),
+}
+
+/// The answer to each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A process, or that it is gone.
+    Process(Option<ProcessFacts>),
+    /// Who has which socket.
+    Users(Option<Vec<(u64, SocketUser)>>),
+    /// A namespace.
+    Netns(NetnsFacts),
+    /// A device's name.
+    Device(Option<String>),
+    /// A port's sockets.
+    Port(Option<PortFacts>),
+}
+
+/// One of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What was asked.
+    pub question: Question,
+    /// What was answered.
+    pub answer: Answer,
+}
+
+/// Answers of a capture instead of the machine's. A question that was not asked then has no answer
+/// now, and that is counted.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// As they are stored: most are never asked for.
+    unread: Vec<Bytes>,
+    facts: Vec<Fact>,
+    /// Questions without an answer.
+    pub unanswered: u64,
+}
+
+impl Told {
+    /// The answers that stand behind the record that comes next.
+    pub fn next(&mut self, step: &Step) {
+        self.facts.clear();
+        self.unread.clear();
+        self.unread.extend_from_slice(step.facts());
+    }
+
+    fn answer<T>(&mut self, question: &Question, pick: impl Fn(&Answer) -> Option<T>) -> Option<T> {
+        for bytes in self.unread.drain(..) {
+            self.facts
+                .extend(rmp_serde::from_slice::<Fact>(&bytes).ok());
+        }
+        let found = self.facts.iter().find(|fact| fact.question == *question);
+        let answer = found.and_then(|fact| pick(&fact.answer));
+        self.unanswered += u64::from(answer.is_none());
+        answer
+    }
+}
+
+impl Facts for Told {
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.answer(&Question::Process(tgid, start), |answer| match answer {
+            Answer::Process(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+        self.answer(&Question::Users(inodes.to_vec()), |answer| match answer {
+            Answer::Users(users) => Some(users.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
+        self.answer(&Question::Netns(netns, hint), |answer| match answer {
+            Answer::Netns(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .unwrap_or(NetnsFacts {
+            reserved: None,
+            reach: None,
+        })
+    }
+
+    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
+        self.answer(&Question::Device(netns, index), |answer| match answer {
+            Answer::Device(name) => Some(name.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn port(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts> {
+        let question = Question::Port(netns, hint, protocol, port);
+        self.answer(&question, |answer| match answer {
+            Answer::Port(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+}
