@@ -39,4 +39,7 @@ impl RecordKind {
     pub const SNAPSHOT: u16 = 7;
     /// A bind() that failed where no walk is possible: [`crate::BlindRecord`].
     pub const BLIND: u16 = 8;
+    /// Something was lost for which no other record stands; only the header. User space reads the
+    /// counters then.
+    pub const LOSS: u16 = 9;
 }

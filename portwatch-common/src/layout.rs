@@ -1,8 +1,8 @@
 //! The layout, asserted when either side is compiled: a change here is a change of the wire.
 
 use crate::{
-    AssignRecord, BlindRecord, Config, ExitRecord, FailureRecord, HolderRecord, Owner, PortKey,
-    RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
+    AssignRecord, BlindRecord, Config, Counters, ExitRecord, FailureRecord, HolderRecord, Owner,
+    PortKey, RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
 };
 
 macro_rules! size {
@@ -26,4 +26,5 @@ size! {
     SnapshotRecord = 176,
     TableScan = 48,
     BlindRecord = 120,
+    Counters = 216,
 }

@@ -35,5 +35,5 @@ pub use owner::{Origin, Owner, OwnerSource, PortKey};
 pub use release::ReleaseRecord;
 pub use snapshot::{SnapshotRecord, TableScan};
 pub use sock::Sock;
-pub use stats::Counter;
+pub use stats::{Counter, Counters, HookId};
 pub use task::Task;

@@ -1,8 +1,53 @@
-//! Counters of the kernel side.
+//! Counters of the kernel side: a row for each hook, so that a loss tells where it happened.
 
-/// Index into the per-CPU array STATS (u64 each). Numbers are never reused.
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// One hook's counters: a value of the per-CPU array STATS, whose index is a [`HookId`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Counters {
+    /// By [`Counter`].
+    pub values: [u64; Counter::COUNT as usize],
+}
+
+/// Index into STATS: the program that counts. Numbers are never reused.
+#[derive(Clone, Copy, Debug)]
+pub struct HookId;
+
+impl HookId {
+    /// `syscalls:sys_exit_bind`.
+    pub const SYS_EXIT_BIND: u32 = 0;
+    /// `syscalls:sys_exit_listen`.
+    pub const SYS_EXIT_LISTEN: u32 = 1;
+    /// `syscalls:sys_exit_connect`.
+    pub const SYS_EXIT_CONNECT: u32 = 2;
+    /// `syscalls:sys_exit_sendto`.
+    pub const SYS_EXIT_SENDTO: u32 = 3;
+    /// `syscalls:sys_exit_sendmsg`.
+    pub const SYS_EXIT_SENDMSG: u32 = 4;
+    /// `syscalls:sys_exit_sendmmsg`.
+    pub const SYS_EXIT_SENDMMSG: u32 = 5;
+    /// sock_ops.
+    pub const SOCK_OPS: u32 = 6;
+    /// `cgroup/sendmsg4`.
+    pub const SENDMSG4: u32 = 7;
+    /// `cgroup/sendmsg6`.
+    pub const SENDMSG6: u32 = 8;
+    /// `cgroup/sock_release`.
+    pub const SOCK_RELEASE: u32 = 9;
+    /// `tp_btf/sched_process_exit`.
+    pub const PROCESS_EXIT: u32 = 10;
+    /// `iter/task_file`.
+    pub const TASK_FILE: u32 = 11;
+    /// `tp_btf/sys_exit`, under lockdown=confidentiality.
+    pub const BLIND_EXIT: u32 = 12;
+    /// How many there are.
+    pub const COUNT: u32 = 13;
+}
+
+/// Index into [`Counters::values`]. Numbers are never reused.
 ///
-/// Conservation, checked by a test: for each ring, triggered = emitted + dropped + filtered.
+/// Conservation, checked by a test: for each kind, triggered = emitted + dropped + filtered.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter;
 

@@ -1,6 +1,6 @@
 //! A call that the kernel refused: the record, the walk, the watch.
 
-use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, watched};
+use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, walk::Asker, watched};
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
@@ -21,18 +21,20 @@ pub(crate) struct Refusal {
     pub(crate) errno: u32,
     /// One of `portwatch_common::Call`'s numbers.
     pub(crate) call: u8,
+    /// One of `portwatch_common::HookId`'s numbers.
+    pub(crate) hook: u32,
 }
 
 /// Reports a call that failed for want of a port, with every holder.
 #[inline(always)]
 pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
-    stats::count(Counter::FAILURES_TRIGGERED);
+    stats::count(refusal.hook, Counter::FAILURES_TRIGGERED);
     if !config::wants_netns(sock::net_inum(sock::net(refusal.sk))) {
-        stats::count(Counter::FAILURES_FILTERED);
+        stats::count(refusal.hook, Counter::FAILURES_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(Counter::FAILURES_DROPPED);
+        stats::count(refusal.hook, Counter::FAILURES_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -49,7 +51,16 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
             let own = sock::port_socket(refusal.sk);
             let net = sock::net(own);
             (*to).flags |= sock::reserved_flags(net, port);
-            let result = walk::walk::<SLOT>(own, net, port, id, time);
+            let result = walk::walk::<SLOT>(Asker {
+                hook: refusal.hook,
+                own,
+                net,
+                port,
+                connects: refusal.call == Call::CONNECT,
+                peer_port: (*to).addr.port,
+                id,
+                time,
+            });
             if !result.is_null() {
                 (*to).total = (*result).total;
                 (*to).emitted = (*result).emitted;
@@ -66,22 +77,22 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
         }
         port
     };
-    watched::requester(task::tgid(refusal.task), port);
+    watched::requester(refusal.hook, task::tgid(refusal.task), port);
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(Counter::FAILURES_EMITTED);
+    stats::count(refusal.hook, Counter::FAILURES_EMITTED);
 }
 
 /// Reports a call that failed for another reason, if that is wanted.
 #[inline(always)]
 pub(crate) fn refused(refusal: Refusal) {
-    stats::count(Counter::REFUSED_TRIGGERED);
+    stats::count(refusal.hook, Counter::REFUSED_TRIGGERED);
     let wanted = config::refused() && config::wants_netns(sock::net_inum(sock::net(refusal.sk)));
     if !wanted {
-        stats::count(Counter::REFUSED_FILTERED);
+        stats::count(refusal.hook, Counter::REFUSED_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(Counter::REFUSED_DROPPED);
+        stats::count(refusal.hook, Counter::REFUSED_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -91,7 +102,7 @@ pub(crate) fn refused(refusal: Refusal) {
         (*to).flags |= FailureRecord::FLAG_NO_WALK;
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(Counter::REFUSED_EMITTED);
+    stats::count(refusal.hook, Counter::REFUSED_EMITTED);
 }
 
 /// The port that the call was about: 0 if the kernel was to pick one.

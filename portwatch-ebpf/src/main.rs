@@ -5,6 +5,7 @@
 //! tells of ports taken and let go. `sock` and `task` hold every read of a kernel struct.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::needless_pass_by_value,
     reason = "aya's macros hand the context over by value"
@@ -20,6 +21,7 @@
 mod diagnostics;
 mod config;
 mod fail;
+mod holder;
 mod maps;
 mod owners;
 mod probes;

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use portwatch_common::{Config, Counter, Owner, PortKey, SnapshotRecord, TableScan};
+use portwatch_common::{Config, Counters, HookId, Owner, PortKey, SnapshotRecord, TableScan};
 
 use crate::{probes::Wanted, walk::Walk};
 
@@ -50,9 +50,13 @@ pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(4, 0)
 #[map]
 pub(crate) static WANTED: LruHashMap<u64, Wanted> = LruHashMap::with_max_entries(1 << 13, 0);
 
-/// Counters by [`Counter`].
+/// Counters by [`HookId`].
 #[map]
-pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+pub(crate) static STATS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(HookId::COUNT, 0);
+
+/// Not 0: a record says that counters have grown, and user space has not looked yet.
+#[map]
+pub(crate) static LOSS_TOLD: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The record that the snapshot iterator writes next.
 #[map]

@@ -6,7 +6,7 @@ use crate::{
     sock, stats, task,
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
-use portwatch_common::{Counter, Origin, Owner, OwnerSource, Sock};
+use portwatch_common::{Counter, HookId, Origin, Owner, OwnerSource, Sock};
 
 /// CLOCK_BOOTTIME in nanoseconds.
 #[inline(always)]
@@ -35,9 +35,9 @@ pub(crate) const NOBODY: Owner = Owner {
 /// then it had its port before this call. An entry of another port, or one that the socket's own
 /// fields contradict, is of a time before connect() failed or AF_UNSPEC gave the port back.
 #[inline(always)]
-pub(crate) fn took(cookie: u64, sk: u64, origin: u8) -> bool {
+pub(crate) fn took(hook: u32, cookie: u64, sk: u64, origin: u8) -> bool {
     if cookie == 0 {
-        stats::count(Counter::NO_COOKIE);
+        stats::count(hook, Counter::NO_COOKIE);
         return true;
     }
     let mut owner = NOBODY;
@@ -48,7 +48,7 @@ pub(crate) fn took(cookie: u64, sk: u64, origin: u8) -> bool {
     owner.source = OwnerSource::CALL;
     owner.port = sock::port(sk);
     owner.unproven = u32::from(!config::snapshot_done());
-    if insert(cookie, &owner) {
+    if insert(hook, cookie, &owner) {
         return true;
     }
     // SAFETY: the entry belongs to this socket, in whose call this runs.
@@ -69,13 +69,13 @@ pub(crate) fn forget(cookie: u64) {
 
 /// Writes an entry unless there is one.
 #[inline(always)]
-pub(crate) fn insert(cookie: u64, owner: &Owner) -> bool {
+pub(crate) fn insert(hook: u32, cookie: u64, owner: &Owner) -> bool {
     match OWNERS.insert(cookie, owner, u64::from(BPF_NOEXIST)) {
         Ok(()) => true,
         Err(error) => {
             // -EEXIST (17): the socket is known; anything else: no room.
             if error != -17 {
-                stats::count(Counter::OWNERS_FULL);
+                stats::lose(hook, Counter::OWNERS_FULL);
                 return true;
             }
             false
@@ -147,7 +147,7 @@ pub(crate) fn released(cookie: u64, sk: u64) {
         }
         owner.released_at = now();
         let _ = PAST.insert(cookie, owner, 0);
-        stats::count(Counter::PAST_WRITTEN);
+        stats::count(HookId::SOCK_RELEASE, Counter::PAST_WRITTEN);
     }
     if known.is_some() {
         let _ = OWNERS.remove(cookie);

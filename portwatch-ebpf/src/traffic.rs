@@ -9,18 +9,20 @@ use crate::{
     watched,
 };
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use portwatch_common::{AssignRecord, Call, Counter, ExitRecord, Owner, RecordKind, ReleaseRecord};
+use portwatch_common::{
+    AssignRecord, Call, Counter, ExitRecord, HookId, Owner, RecordKind, ReleaseRecord,
+};
 
 /// A socket has a port that it did not have before the call.
 #[inline(always)]
-pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
+pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
     let task = task::current();
     if call == Call::BIND || call == Call::LISTEN {
-        tell_incident(task, sk, origin, call);
+        tell_incident(hook, task, sk, origin, call);
     }
-    stats::count(Counter::ASSIGN_TRIGGERED);
+    stats::count(hook, Counter::ASSIGN_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(Counter::ASSIGN_FILTERED);
+        stats::count(hook, Counter::ASSIGN_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<AssignRecord>(0) {
@@ -28,35 +30,35 @@ pub(crate) fn assigned(sk: u64, origin: u8, call: u8) {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(Counter::ASSIGN_EMITTED);
+            stats::count(hook, Counter::ASSIGN_EMITTED);
         }
-        None => stats::count(Counter::ASSIGN_DROPPED),
+        None => stats::count(hook, Counter::ASSIGN_DROPPED),
     }
 }
 
 /// A socket that had its port before listens now: no news but to an open incident.
 #[inline(always)]
-pub(crate) fn listens(sk: u64, origin: u8) {
-    tell_incident(task::current(), sk, origin, Call::LISTEN);
+pub(crate) fn listens(hook: u32, sk: u64, origin: u8) {
+    tell_incident(hook, task::current(), sk, origin, Call::LISTEN);
 }
 
 /// The current process bound a port or listens on it; that may end one of its incidents.
 #[inline(always)]
-fn tell_incident(task: u64, sk: u64, origin: u8, call: u8) {
+fn tell_incident(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
     // A TCP socket that is only bound to another port may become a client's.
     let settles = call == Call::LISTEN || sock::protocol(sk) != sock::IPPROTO_TCP;
     if !watched::is_news(task::tgid(task), sock::port(sk), settles) {
         return;
     }
-    stats::count(Counter::WATCHED_TRIGGERED);
+    stats::count(hook, Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<AssignRecord>(0) {
         Some(mut record) => {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 1) };
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(Counter::WATCHED_EMITTED);
+            stats::count(hook, Counter::WATCHED_EMITTED);
         }
-        None => stats::count(Counter::WATCHED_DROPPED),
+        None => stats::count(hook, Counter::WATCHED_DROPPED),
     }
 }
 
@@ -64,23 +66,23 @@ fn tell_incident(task: u64, sk: u64, origin: u8, call: u8) {
 #[inline(always)]
 pub(crate) fn released(sk: u64, cookie: u64) {
     if watched::holder_closed(cookie) {
-        stats::count(Counter::WATCHED_TRIGGERED);
+        stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<ReleaseRecord>(0) {
             Some(mut record) => {
                 // SAFETY: the reserved record.
                 unsafe { fill_release(record.as_mut_ptr(), sk, cookie, ReleaseRecord::WATCHED) };
                 record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-                stats::count(Counter::WATCHED_EMITTED);
+                stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_EMITTED);
             }
-            None => stats::count(Counter::WATCHED_DROPPED),
+            None => stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_DROPPED),
         }
     }
     if sock::port(sk) == 0 {
         return;
     }
-    stats::count(Counter::RELEASE_TRIGGERED);
+    stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(Counter::RELEASE_FILTERED);
+        stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<ReleaseRecord>(0) {
@@ -88,9 +90,9 @@ pub(crate) fn released(sk: u64, cookie: u64) {
             // SAFETY: the reserved record.
             unsafe { fill_release(record.as_mut_ptr(), sk, cookie, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(Counter::RELEASE_EMITTED);
+            stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_EMITTED);
         }
-        None => stats::count(Counter::RELEASE_DROPPED),
+        None => stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_DROPPED),
     }
 }
 
@@ -100,7 +102,7 @@ pub(crate) fn exited(task: u64) {
     if !watched::requester_ended(task) {
         return;
     }
-    stats::count(Counter::WATCHED_TRIGGERED);
+    stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<ExitRecord>(0) {
         Some(mut record) => {
             let to = record.as_mut_ptr();
@@ -110,9 +112,9 @@ pub(crate) fn exited(task: u64) {
                 task::fill(&raw mut (*to).task, task);
             }
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(Counter::WATCHED_EMITTED);
+            stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_EMITTED);
         }
-        None => stats::count(Counter::WATCHED_DROPPED),
+        None => stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_DROPPED),
     }
 }
 
@@ -154,7 +156,7 @@ unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, flags: u32)
     // SAFETY: the caller's promise.
     unsafe {
         (*to).header = header::<ReleaseRecord>(RecordKind::RELEASE, owners::now(), 0);
-        crate::walk::copy_owner(&raw mut (*to).owner, known);
+        crate::holder::copy_owner(&raw mut (*to).owner, known);
         let closer = task::current();
         if task::may_have_had_files(closer) {
             task::fill(&raw mut (*to).task, closer);

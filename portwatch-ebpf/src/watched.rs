@@ -13,23 +13,23 @@ const OTHER_PORTS: u64 = 8;
 
 /// A process failed to get a port; 0 = any.
 #[inline(always)]
-pub(crate) fn requester(tgid: u32, port: u16) {
-    insert(watched::wanted(tgid, port), 1);
-    insert(watched::process(tgid), OTHER_PORTS);
+pub(crate) fn requester(hook: u32, tgid: u32, port: u16) {
+    insert(hook, watched::wanted(tgid, port), 1);
+    insert(hook, watched::process(tgid), OTHER_PORTS);
 }
 
 /// A socket that may block an incident's port.
 #[inline(always)]
-pub(crate) fn holder(cookie: u64) {
-    insert(cookie, 1);
+pub(crate) fn holder(hook: u32, cookie: u64) {
+    insert(hook, cookie, 1);
 }
 
 #[inline(always)]
-fn insert(key: u64, value: u64) {
+fn insert(hook: u32, key: u64, value: u64) {
     if let Err(error) = WATCHED.insert(key, value, u64::from(BPF_NOEXIST)) {
         // -EEXIST (17): another attempt of the incident.
         if error != -17 {
-            stats::count(Counter::WATCHED_FULL);
+            stats::lose(hook, Counter::WATCHED_FULL);
         }
     }
 }

@@ -134,11 +134,8 @@ impl Pipeline {
 
     fn unreadable(&mut self, error: &DecodeError) -> Result<(), SinkError> {
         log::warn!("a record of the kernel side was skipped: {error}");
-        let count = LostCount {
-            place: "decode".to_owned(),
-            count: 1,
-            meaning: format!("records that make no sense to this version: {error}"),
-        };
+        let meaning = format!("records that make no sense to this version: {error}");
+        let count = LostCount::new("decode", 1, meaning);
         self.dropped(self.started, vec![count])
     }
 

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use portwatch_common::Counter;
+use portwatch_common::{Counter, HookId};
 use portwatch_tests::bpf::{Counters, Objects};
 use portwatch_tests::event::Body;
 use portwatch_tests::make;
@@ -70,16 +70,22 @@ const LEDGERS: [(&str, u32, &[u32]); 6] = [
     ),
 ];
 
-/// A kind that was not due at all, or whose parts are not the whole; `None` if all is well.
+/// A kind that was not due at all, or whose parts at some hook are not the whole; `None` if all is
+/// well.
 fn imbalance(counters: &Counters) -> Result<Option<String>> {
     for (name, due, parts) in LEDGERS {
-        let due = counters.get(due)?;
-        let parts = parts
-            .iter()
-            .map(|part| counters.get(*part))
-            .collect::<Result<Vec<_>>>()?;
-        if due == 0 || due != parts.iter().sum::<u64>() {
-            return Ok(Some(format!("{name}: {due} are not {parts:?}")));
+        if counters.get(due)? == 0 {
+            return Ok(Some(format!("{name}: none were due")));
+        }
+        for hook in 0..HookId::COUNT {
+            let due = counters.at(hook, due)?;
+            let parts = parts
+                .iter()
+                .map(|part| counters.at(hook, *part))
+                .collect::<Result<Vec<_>>>()?;
+            if due != parts.iter().sum::<u64>() {
+                return Ok(Some(format!("{name} at {hook}: {due} are not {parts:?}")));
+            }
         }
     }
     Ok(None)
@@ -214,5 +220,54 @@ fn a_failure_whose_descriptor_is_gone_is_told_as_lost() -> Result<()> {
         lost > 0 && told + lost == made && summary.get("complete") == Some(&Value::Bool(false)),
         "{told} told and {lost} lost of {made}: {summary:?}"
     );
+    let list = summary.get("lost").and_then(Value::as_array);
+    let at_bind = list.into_iter().flatten().any(|count| {
+        let at = |hook| count.get("hooks")?.get(hook)?.as_u64();
+        count.get("ring").is_none() && at("syscalls:sys_exit_bind") == Some(lost)
+    });
+    ensure!(at_bind, "the hook that lost them is not told: {summary:?}");
+    Ok(())
+}
+
+/// Nothing fails and nothing wakes the tracer but the loss itself: a map of owners without room is
+/// told while it happens, not at the end.
+#[test]
+fn owners_that_find_no_room_are_told_while_nothing_fails() -> Result<()> {
+    let Some(stage) = Stage::alone()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, &["--owners", "1024"])?;
+    let counters = Objects::of(tracer.pid())?.counters()?;
+    // Two processes, since each may have but so many descriptors.
+    let mut many = [
+        Puppet::start(&stage.netns, "made-many")?,
+        Puppet::start(&stage.netns, "made-more")?,
+    ];
+    for number in 0..800 {
+        for puppet in &mut many {
+            let name = format!("s{number}");
+            puppet.open(&name, "tcp4", &[])?;
+            puppet.tell(&format!("bind {name} 127.0.0.1:0"))?;
+        }
+    }
+    ensure!(
+        counters.at(HookId::SYS_EXIT_BIND, Counter::OWNERS_FULL)? > 0,
+        "1600 sockets found room among 1024"
+    );
+    let lost = tracer.wait_for("lost", PATIENCE, |event| {
+        matches!(&event.body, Body::Lost(body) if lost_of(body.get("since_last"), "owners") > 0)
+    })?;
+    let Body::Lost(body) = &lost.body else {
+        anyhow::bail!("{lost:?}");
+    };
+    let at_bind = |counts: &Value| {
+        let hooks = counts.as_array()?.iter().find_map(|c| c.get("hooks"))?;
+        hooks.get("syscalls:sys_exit_bind")?.as_u64()
+    };
+    ensure!(
+        body.get("since_last").and_then(at_bind) > Some(0),
+        "{body:?}"
+    );
+    tracer.finish()?;
     Ok(())
 }

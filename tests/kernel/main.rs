@@ -23,5 +23,6 @@ mod lockdown;
 mod names;
 mod play;
 mod rule;
+mod same_connection;
 mod storm;
 mod text;

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
+use portwatch_common::{Counters as Row, HookId};
 
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const PROG_LOAD: libc::c_long = 5;
@@ -81,7 +82,7 @@ impl Objects {
             if let Some(id) = number("map_id") {
                 objects.all.insert(Object::Map(id));
                 let per_cpu = value("map_type").as_deref() == Some(MAP_TYPE_PERCPU_ARRAY);
-                if per_cpu && number("value_size") == Some(8) {
+                if per_cpu && number("value_size") == u32::try_from(size_of::<Row>()).ok() {
                     objects.counters.push(id);
                 }
             }
@@ -111,15 +112,21 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// One of them, all CPUs together.
+    /// One of them, all hooks and CPUs together.
     pub fn get(&self, counter: u32) -> Result<u64> {
-        let mut values = vec![0_u64; self.cpus];
-        let [key_low, key_high] = halves((&raw const counter).addr());
-        let [value_low, value_high] = halves(values.as_mut_ptr().addr());
+        (0..HookId::COUNT).map(|hook| self.at(hook, counter)).sum()
+    }
+
+    /// One of them at one hook, all CPUs together.
+    pub fn at(&self, hook: u32, counter: u32) -> Result<u64> {
+        let mut rows = vec![Row::default(); self.cpus];
+        let [key_low, key_high] = halves((&raw const hook).addr());
+        let [value_low, value_high] = halves(rows.as_mut_ptr().addr());
         let map = u32::try_from(self.map.as_raw_fd())?;
         let mut attributes = [map, 0, key_low, key_high, value_low, value_high, 0, 0];
         call(MAP_LOOKUP_ELEM, &mut attributes)?;
-        Ok(values.iter().sum())
+        let counter = usize::try_from(counter)?;
+        Ok(rows.iter().map(|row| row.values[counter]).sum())
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Wanted {
     pub family: String,
     pub address: Option<IpAddr>,
     pub port: Option<u16>,
+    #[serde(default)]
+    pub destination: Option<Endpoint>,
     pub netns: u64,
     #[serde(default)]
     pub device: Option<String>,

@@ -23,7 +23,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, cgroup_sock_addr},
     programs::{BtfTracePointContext, SockAddrContext},
 };
-use portwatch_common::{BlindRecord, Counter, RecordKind, SockAddr, Task};
+use portwatch_common::{BlindRecord, Counter, HookId, RecordKind, SockAddr, Task};
 
 const SYS_BIND: u64 = 49;
 const EADDRINUSE: i64 = -98;
@@ -128,11 +128,11 @@ pub(crate) fn blind_exit(ctx: BtfTracePointContext) -> i32 {
 /// Tells a bind() that was refused a port.
 #[inline(always)]
 fn refused(task: *const u8, fd: u32, wanted: Wanted) {
-    stats::count(Counter::FAILURES_TRIGGERED);
+    stats::count(HookId::BLIND_EXIT, Counter::FAILURES_TRIGGERED);
     let net = follow(follow(task, off!(task_nsproxy)), off!(nsproxy_net));
     let inum: u32 = load(net, off!(net_inum));
     if !config::wants_netns(inum) {
-        stats::count(Counter::FAILURES_FILTERED);
+        stats::count(HookId::BLIND_EXIT, Counter::FAILURES_FILTERED);
         return;
     }
     let cookie: u64 = load(net, off!(net_cookie));
@@ -147,7 +147,7 @@ fn refused(task: *const u8, fd: u32, wanted: Wanted) {
     };
     fill(&mut who, task);
     let Some(mut record) = FAILURES.reserve::<BlindRecord>(0) else {
-        stats::count(Counter::FAILURES_DROPPED);
+        stats::count(HookId::BLIND_EXIT, Counter::FAILURES_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -164,7 +164,7 @@ fn refused(task: *const u8, fd: u32, wanted: Wanted) {
         (*to).pad = 0;
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(Counter::FAILURES_EMITTED);
+    stats::count(HookId::BLIND_EXIT, Counter::FAILURES_EMITTED);
 }
 
 /// Writes what was wanted; every word is in network order already.

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::{cgroup_sock, cgroup_sock_addr},
     programs::{SockAddrContext, SockContext},
 };
-use portwatch_common::{Call, Origin};
+use portwatch_common::{Call, HookId, Origin};
 
 /// Asks the socket's cookie, which gives it one for good.
 #[inline(always)]
@@ -48,22 +48,22 @@ pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
 /// An unconnected UDP send, after its autobind (net/ipv4/udp.c:udp_sendmsg).
 #[cgroup_sock_addr(sendmsg4)]
 pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
-    sent(&ctx);
+    sent(HookId::SENDMSG4, &ctx);
     ALLOW
 }
 
 /// See [`sendmsg4`].
 #[cgroup_sock_addr(sendmsg6)]
 pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    sent(&ctx);
+    sent(HookId::SENDMSG6, &ctx);
     ALLOW
 }
 
 #[inline(always)]
-fn sent(ctx: &SockAddrContext) {
+fn sent(hook: u32, ctx: &SockAddrContext) {
     ask_cookie(ctx);
     let sk: u64 = sock::read(ctx.as_ptr() as u64, off!(sock_addr_sk));
-    autobound(sk, Origin::EPHEMERAL_AUTOBIND, Call::AUTOBIND);
+    autobound(hook, sk, Origin::EPHEMERAL_AUTOBIND, Call::AUTOBIND);
 }
 
 /// The close of a socket's last descriptor (net/ipv4/af_inet.c:inet_release): gives accepted

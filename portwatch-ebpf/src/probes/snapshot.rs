@@ -12,7 +12,7 @@ use crate::{
 };
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_sock_from_file};
 use core::ffi::c_void;
-use portwatch_common::{OwnerSource, RecordKind, SnapshotRecord, Sock};
+use portwatch_common::{HookId, OwnerSource, RecordKind, SnapshotRecord, Sock};
 
 /// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c).
 #[repr(C)]
@@ -109,7 +109,7 @@ fn seed(cookie: u64, sk: u64, task: u64, now: u64) {
     owner.origin = owners::proven_origin(sk);
     owner.source = OwnerSource::SNAPSHOT;
     owner.port = sock::port(sk);
-    owners::insert(cookie, &owner);
+    owners::insert(HookId::TASK_FILE, cookie, &owner);
     if sock::state(sk) == Sock::STATE_LISTEN && sock::protocol(sk) == sock::IPPROTO_TCP {
         owners::listens_before(sk, &owner);
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use portwatch_common::{Call, Origin, Owner, OwnerSource, Sock};
+use portwatch_common::{Call, HookId, Origin, Owner, OwnerSource, Sock};
 
 /// Every TCP socket of the cgroup; only two of the callbacks are of interest. `reply` is left
 /// alone, which means "no opinion" for all the others.
@@ -34,8 +34,13 @@ fn connecting(ctx: &SockOpsContext) {
         return;
     }
     // A socket with an entry had its port from bind(0).
-    if owners::took(cookie, sk, Origin::EPHEMERAL_CONNECT) {
-        traffic::assigned(sk, Origin::EPHEMERAL_CONNECT, Call::CONNECT);
+    if owners::took(HookId::SOCK_OPS, cookie, sk, Origin::EPHEMERAL_CONNECT) {
+        traffic::assigned(
+            HookId::SOCK_OPS,
+            sk,
+            Origin::EPHEMERAL_CONNECT,
+            Call::CONNECT,
+        );
     }
 }
 
@@ -51,10 +56,10 @@ fn listening(ctx: &SockOpsContext) {
     } else {
         Origin::EPHEMERAL_AUTOBIND
     };
-    if owners::took(cookie, sk, origin) && !locked {
-        traffic::assigned(sk, origin, Call::LISTEN);
+    if owners::took(HookId::SOCK_OPS, cookie, sk, origin) && !locked {
+        traffic::assigned(HookId::SOCK_OPS, sk, origin, Call::LISTEN);
     } else {
-        traffic::listens(sk, origin);
+        traffic::listens(HookId::SOCK_OPS, sk, origin);
     }
     let mut owner: Owner = owners::NOBODY;
     // SAFETY: a local.

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use core::ffi::c_void;
-use portwatch_common::{Call, Counter, Origin, Sock};
+use portwatch_common::{Call, Counter, HookId, Origin, Sock};
 
 const EPERM: i64 = -1;
 const EAGAIN: i64 = -11;
@@ -45,10 +45,10 @@ fn socket(task: u64, fd: u32) -> u64 {
 /// The same of a call that failed. A descriptor that leads to no socket any more (another thread
 /// closed it) hides a failure, which is counted: what is refused on no socket fails otherwise.
 #[inline(always)]
-fn failing_socket(task: u64, fd: u32) -> u64 {
+fn failing_socket(hook: u32, task: u64, fd: u32) -> u64 {
     let sk = sock::from_fd(task, fd);
     if sk == 0 {
-        stats::count(Counter::SOCKET_UNREADABLE);
+        stats::lose(hook, Counter::SOCKET_UNREADABLE);
         return 0;
     }
     if sock::is_port_socket(sk) { sk } else { 0 }
@@ -63,7 +63,7 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
     }
     let task = task::current();
     let sk = if ret == EADDRINUSE {
-        failing_socket(task, fd)
+        failing_socket(HookId::SYS_EXIT_BIND, task, fd)
     } else {
         socket(task, fd)
     };
@@ -81,6 +81,7 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
         addr,
         errno: ret.wrapping_neg() as u32,
         call: Call::BIND,
+        hook: HookId::SYS_EXIT_BIND,
     };
     if ret == EADDRINUSE {
         fail::conflict::<0>(refusal);
@@ -103,8 +104,8 @@ fn bound(user_sk: u64) {
         Origin::EPHEMERAL_BIND
     };
     owners::forget(sock::cookie(sk));
-    owners::took(sock::cookie(sk), sk, origin);
-    traffic::assigned(sk, origin, Call::BIND);
+    owners::took(HookId::SYS_EXIT_BIND, sock::cookie(sk), sk, origin);
+    traffic::assigned(HookId::SYS_EXIT_BIND, sk, origin, Call::BIND);
 }
 
 /// `syscalls:sys_exit_listen`.
@@ -115,7 +116,7 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let task = task::current();
-    let sk = failing_socket(task, fd);
+    let sk = failing_socket(HookId::SYS_EXIT_LISTEN, task, fd);
     diagnose!(&ctx, "listen: fd {} returned {}", fd, ret);
     if sk != 0 {
         fail::conflict::<1>(Refusal {
@@ -124,6 +125,7 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
             addr: 0,
             errno: ret.wrapping_neg() as u32,
             call: Call::LISTEN,
+            hook: HookId::SYS_EXIT_LISTEN,
         });
     }
     0
@@ -146,7 +148,12 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
     let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
     if ret == 0 {
         if udp {
-            autobound(sk, Origin::EPHEMERAL_CONNECT, Call::CONNECT);
+            autobound(
+                HookId::SYS_EXIT_CONNECT,
+                sk,
+                Origin::EPHEMERAL_CONNECT,
+                Call::CONNECT,
+            );
         }
         return 0;
     }
@@ -164,6 +171,7 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
             addr,
             errno: ret.wrapping_neg() as u32,
             call: Call::CONNECT,
+            hook: HookId::SYS_EXIT_CONNECT,
         });
     }
     0
@@ -192,19 +200,19 @@ fn searched_port(sk: u64, addr: u64) -> bool {
 
 /// A UDP socket may have got its port just now.
 #[inline(always)]
-pub(crate) fn autobound(sk: u64, origin: u8, call: u8) {
+pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
     if sock::port(sk) == 0 || sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
         return;
     }
     let cookie = sock::cookie(sk);
-    if cookie != 0 && owners::took(cookie, sk, origin) {
-        traffic::assigned(sk, origin, call);
+    if cookie != 0 && owners::took(hook, cookie, sk, origin) {
+        traffic::assigned(hook, sk, origin, call);
     }
 }
 
 /// A UDP send whose autobind failed. EAGAIN is a full buffer unless the socket is without a port.
 #[inline(always)]
-fn send(ctx: &TracePointContext) {
+fn send(hook: u32, ctx: &TracePointContext) {
     let (fd, _, ret) = arguments(ctx);
     if ret != EAGAIN {
         return;
@@ -222,6 +230,7 @@ fn send(ctx: &TracePointContext) {
             addr: 0,
             errno: EAGAIN.wrapping_neg() as u32,
             call: Call::AUTOBIND,
+            hook,
         });
     }
 }
@@ -229,20 +238,20 @@ fn send(ctx: &TracePointContext) {
 /// `syscalls:sys_exit_sendto`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
-    send(&ctx);
+    send(HookId::SYS_EXIT_SENDTO, &ctx);
     0
 }
 
 /// `syscalls:sys_exit_sendmsg`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
-    send(&ctx);
+    send(HookId::SYS_EXIT_SENDMSG, &ctx);
     0
 }
 
 /// `syscalls:sys_exit_sendmmsg`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
-    send(&ctx);
+    send(HookId::SYS_EXIT_SENDMMSG, &ctx);
     0
 }

@@ -94,6 +94,21 @@ pub(crate) fn reuse(sk: u64) -> u8 {
     bits(sk, off!(skc_reuse))
 }
 
+/// The other end's address in two words that compare across families: an IPv4 one, v4-mapped or
+/// not, alone in the second.
+#[inline(always)]
+pub(crate) fn peer_words(sk: u64) -> [u64; 2] {
+    if family(sk) == AF_INET6 {
+        let words: [u64; 2] = read(sk, off!(skc_v6_daddr));
+        if words[0] == 0 && words[1] as u32 == u32::from_be(0xffff) {
+            return [0, words[1] >> 32];
+        }
+        return words;
+    }
+    let v4: u32 = read(sk, off!(skc_daddr));
+    [0, u64::from(v4)]
+}
+
 /// `sk_userlocks` of a full socket.
 #[inline(always)]
 pub(crate) fn userlocks(sk: u64) -> u8 {

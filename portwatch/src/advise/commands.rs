@@ -5,6 +5,9 @@ use crate::correlate::verdict::Ground;
 use crate::enrich::facts::{NetnsFacts, NetnsReach};
 use crate::report::{Conflict, Holder, HolderProcess};
 
+/// Processes that one command ends at most.
+const KILLED_MAX: usize = 8;
+
 /// Reserves the wanted port beside what is reserved already, in the conflict's namespace. Not
 /// printed when the reserved list is not known, has the port, or the namespace cannot be reached.
 pub(super) fn reserve(
@@ -49,6 +52,17 @@ pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<Strin
         return None;
     }
     Some(format!("systemctl stop {}", quote(unit)?))
+}
+
+/// Ends every process that has the socket; none if one of them is init.
+pub(super) fn kill(holder: &Holder) -> Option<String> {
+    let having = holder.processes.iter().filter(|process| process.has_socket);
+    let pids: Vec<u32> = having.map(|process| process.pid).collect();
+    if pids.is_empty() || pids.len() > KILLED_MAX || pids.contains(&1) {
+        return None;
+    }
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    Some(format!("kill {}", pids.join(" ")))
 }
 
 fn service(process: &HolderProcess) -> Option<&str> {

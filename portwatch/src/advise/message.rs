@@ -1,7 +1,7 @@
 //! The story of a failed call in one sentence.
 
-use super::gap;
 use super::text::{ago, endpoint, owner, peer, requester, since, state, wanted};
+use super::{gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
 use crate::report::{
@@ -17,6 +17,10 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         Call::Listen => format!("listen on {}", wanted(&conflict.wanted)),
         Call::Connect => format!("connect from {}", wanted(&conflict.wanted)),
         Call::Autobind => format!("send from {}", wanted(&conflict.wanted)),
+    };
+    let what = match &conflict.wanted.destination {
+        Some(to) => format!("{what} to {}", endpoint(to)),
+        None => what,
     };
     let why = why(conflict, gap, ground);
     format!("{who} could not {what}: {why}{}", others(conflict))
@@ -67,16 +71,17 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             peer(holder),
             since(holder, ground),
         ),
-        Cause::Listener => format!(
-            "{} listens on {}{}",
-            owner(holder),
-            endpoint(&holder.local),
-            since(holder, ground)
-        ),
+        Cause::Listener => listener(conflict, holder, ground),
         Cause::DualStackListener => dual_stack(holder, ground),
         Cause::BoundNotListening => bound(holder, ground),
         Cause::EphemeralBind => ephemeral_bind(holder, ground),
+        Cause::ReuseportOtherUser => sharing::other_user(holder, ground),
+        Cause::ReuseportMissing => sharing::missing(holder, ground),
+        Cause::InheritedDescriptor => sharing::inherited(holder, ground),
+        Cause::DescriptorInFlight => sharing::in_flight(holder),
+        Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),
+        Cause::SameConnection => same_connection(holder, ground),
         Cause::AlreadyFree | Cause::Unknown => gap::with_holder(gap, holder, ground),
     }
 }
@@ -88,6 +93,12 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         return format!("the kernel gave that port to {who} when it sent without binding one{ago}");
     }
     let peer = peer(holder);
+    if holder.peer.as_ref() == Some(&holder.local) {
+        return format!(
+            "the kernel gave that port to {who} when it tried to connect to the very same, {peer}: \
+             nobody listened there, and so it is connected to itself{ago}"
+        );
+    }
     let to = match (conflict.wanted.transport, holder.state) {
         (TransportName::Tcp, StateName::SynSent) => {
             format!("its attempt to connect to {peer}, which has not answered yet")
@@ -98,6 +109,20 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         (TransportName::Tcp | TransportName::Udp, _) => format!("its connection to {peer}"),
     };
     format!("the kernel gave that port to {who} for {to}{ago}")
+}
+
+fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
+    let who = owner(holder);
+    let at = endpoint(&holder.local);
+    let since = since(holder, ground);
+    match conflict.call {
+        // Only SO_REUSEADDR or SO_REUSEPORT on both lets the second one be bound at all.
+        Call::Listen => format!(
+            "{who} listens on {at}{since}; both could be bound to the port, but only one of them may \
+             listen"
+        ),
+        Call::Bind | Call::Connect | Call::Autobind => format!("{who} listens on {at}{since}"),
+    }
 }
 
 fn dual_stack(holder: &Holder, ground: &Ground) -> String {
@@ -171,6 +196,32 @@ fn udp(holder: &Holder, ground: &Ground) -> String {
         | None => "open",
     };
     format!("{who} has a UDP socket {how} at {at}{peer}{since}")
+}
+
+fn same_connection(holder: &Holder, ground: &Ground) -> String {
+    let ends = format!("{} -> {}", endpoint(&holder.local), peer(holder));
+    match (holder.processes.is_empty(), holder.state) {
+        (false, StateName::TimeWait) => format!(
+            "that very connection exists: {ends} was that of {} and is in TIME_WAIT{}",
+            owner(holder),
+            ago(holder, ground),
+        ),
+        (true, StateName::TimeWait) => {
+            format!(
+                "that very connection exists: {ends} is in TIME_WAIT; whose it was is not known"
+            )
+        }
+        (false, state_now) => format!(
+            "that very connection exists: {} has {ends} ({}){}",
+            owner(holder),
+            state(state_now),
+            since(holder, ground),
+        ),
+        (true, state_now) => format!(
+            "that very connection exists: {ends} ({}), whose it is is not known",
+            state(state_now)
+        ),
+    }
 }
 
 /// How many more sockets must go before the port is free.

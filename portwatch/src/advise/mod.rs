@@ -10,6 +10,7 @@ mod gap;
 mod lifecycle;
 mod message;
 mod ports;
+mod sharing;
 mod text;
 mod todo;
 

@@ -1,7 +1,7 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
 use super::commands;
-use super::text::{endpoint, owner, peer};
+use super::text::{endpoint, owner, peer, process};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
@@ -20,6 +20,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
     match conflict.cause {
         Cause::OutboundConnection => {
             reserve();
+            list.extend(self_connect(holder));
             list.push(end_connection(conflict, holder));
             list.extend(move_port(conflict));
         }
@@ -65,6 +66,30 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(stop(conflict, holder));
             list.extend(move_port(conflict));
         }
+        Cause::SameConnection => list.extend(same_connection(holder)),
+        Cause::ReuseportOtherUser => {
+            list.push(plain(
+                "one-user",
+                "run both as one user: SO_REUSEPORT compares the users that opened the sockets; or \
+                 let one process open the port for both",
+            ));
+            list.extend(stop(conflict, holder));
+        }
+        Cause::ReuseportMissing => {
+            list.push(plain(
+                "set-reuseport",
+                "set SO_REUSEPORT before bind() on both sockets, if they are meant to share the port",
+            ));
+            list.extend(stop(conflict, holder));
+        }
+        Cause::InheritedDescriptor => list.extend(inherited(holder)),
+        Cause::DescriptorInFlight => list.push(in_flight(holder)),
+        Cause::KernelSocket => list.push(plain(
+            "kernel-socket",
+            "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
+             Geneve or WireGuard interfaces, NFS and its lock manager, MPTCP endpoints), or use \
+             another port",
+        )),
         Cause::AlreadyFree => list.push(retry()),
         Cause::Unknown => {
             if holder.origin.is_none() {
@@ -73,8 +98,43 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(move_port(conflict));
         }
     }
-    list.extend(set_reuseaddr(conflict));
+    if conflict.cause != Cause::SameConnection {
+        list.extend(set_reuseaddr(conflict));
+    }
     list
+}
+
+/// Two ends make one connection: another source port or address is another connection.
+fn same_connection(holder: &Holder) -> Vec<Advice> {
+    let other = plain(
+        "other-source",
+        "connect from another port or address: without bind(), or with bind() to port 0 and \
+         IP_BIND_ADDRESS_NO_PORT, the kernel picks a port that is free for this destination",
+    );
+    let end = match holder.state {
+        StateName::TimeWait => wait(
+            "or wait: TIME_WAIT ends by itself, 60 s after the close (with TCP timestamps on both \
+             sides, net.ipv4.tcp_timestamps, the new connection would take it over)",
+        ),
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => plain(
+            "end-connection",
+            &format!(
+                "or end it: the port is free for this destination when {} closes that connection",
+                owner(holder)
+            ),
+        ),
+    };
+    vec![other, end]
 }
 
 fn without_holder(conflict: &Conflict) -> Vec<Advice> {
@@ -155,6 +215,19 @@ fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
     )
 }
 
+/// A client that tries again and again to connect to a port of the range draws it as its own source
+/// sooner or later (RFC 9293, simultaneous open).
+fn self_connect(holder: &Holder) -> Option<Advice> {
+    (holder.peer.as_ref() == Some(&holder.local)).then(|| {
+        plain(
+            "self-connect",
+            "in the client, close a connection whose own address is that of its peer \
+             (getsockname() equals getpeername()) and try again; or bind its source port to one \
+             outside the range",
+        )
+    })
+}
+
 /// SO_REUSEADDR helps beside TIME_WAIT and accepted connections if both servers have it.
 fn reuseaddr_of_server(conflict: &Conflict, holder: &Holder) -> Option<Advice> {
     let had = holder.options.contains(&OptionName::Reuseaddr);
@@ -225,6 +298,41 @@ fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
         text: format!("stop {}, or use another port or address", owner(holder)),
         command: commands::stop_service(conflict, holder),
     }]
+}
+
+/// Ends the process that has the descriptor by inheritance, and how it comes to that.
+fn inherited(holder: &Holder) -> [Advice; 2] {
+    [
+        Advice {
+            id: "kill-child".to_owned(),
+            text: format!(
+                "end {}, which most likely does not know that it has the socket",
+                owner(holder)
+            ),
+            command: commands::kill(holder),
+        },
+        plain(
+            "close-on-exec",
+            "open the socket with SOCK_CLOEXEC in the server: then programs that it starts do not \
+             inherit it",
+        ),
+    ]
+}
+
+fn in_flight(holder: &Holder) -> Advice {
+    let text = match holder.processes.first().filter(|first| first.alive) {
+        Some(first) => format!(
+            "the socket is closed when whoever has the other end of that Unix socket reads the \
+             message and closes it, or ends; {} may have sent it",
+            process(first)
+        ),
+        None => {
+            "the socket is closed when whoever has the other end of that Unix socket reads the \
+                 message and closes it, or ends"
+                .to_owned()
+        }
+    };
+    plain("read-message", &text)
 }
 
 fn orphan_ends(state: StateName) -> &'static str {

@@ -12,7 +12,7 @@ pub enum Question {
     /// [`Facts::process`].
     Process(Tgid, Ktime),
     /// [`Facts::socket_users`].
-    Users(Vec<u64>),
+    Users(Vec<u64>, Ktime),
     /// [`Facts::netns`].
     Netns(NetnsId, Option<Tgid>),
     /// [`Facts::device`].
@@ -51,7 +51,8 @@ pub struct Fact {
 pub struct Told {
     /// As they are stored: most are never asked for.
     unread: Vec<Bytes>,
-    facts: Vec<Fact>,
+    /// With whether it was given already: a question that is asked twice gets the next answer.
+    facts: Vec<(Fact, bool)>,
     /// Questions without an answer.
     pub unanswered: u64,
 }
@@ -66,11 +67,17 @@ impl Told {
 
     fn answer<T>(&mut self, question: &Question, pick: impl Fn(&Answer) -> Option<T>) -> Option<T> {
         for bytes in self.unread.drain(..) {
-            self.facts
-                .extend(rmp_serde::from_slice::<Fact>(&bytes).ok());
+            let fact = rmp_serde::from_slice(&bytes).ok();
+            self.facts.extend(fact.map(|fact| (fact, false)));
         }
-        let found = self.facts.iter().find(|fact| fact.question == *question);
-        let answer = found.and_then(|fact| pick(&fact.answer));
+        let same = |(fact, _): &(Fact, bool)| fact.question == *question;
+        let fresh = self.facts.iter().position(|one| same(one) && !one.1);
+        let at = fresh.or_else(|| self.facts.iter().rposition(same));
+        let found = at.and_then(|at| self.facts.get_mut(at));
+        let answer = found.and_then(|(fact, given)| {
+            *given = true;
+            pick(&fact.answer)
+        });
         self.unanswered += u64::from(answer.is_none());
         answer
     }
@@ -85,8 +92,9 @@ impl Facts for Told {
         .flatten()
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
-        self.answer(&Question::Users(inodes.to_vec()), |answer| match answer {
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
+        let question = Question::Users(inodes.to_vec(), at);
+        self.answer(&question, |answer| match answer {
             Answer::Users(users) => Some(users.clone()),
             _ => None,
         })

@@ -45,8 +45,10 @@ pub(super) struct Packer {
     facts: Vec<Fact>,
     /// Context of the last record.
     at: Option<usize>,
-    /// A fact follows the last record already.
+    /// An answer is written behind the last input already.
     answered: bool,
+    /// The usual answer was given to it, and not written.
+    left_out: Option<usize>,
     scratch: Vec<u8>,
 }
 
@@ -82,6 +84,7 @@ impl Packer {
             facts: Vec::new(),
             at: None,
             answered: false,
+            left_out: None,
             scratch: Vec::new(),
         }
     }
@@ -90,6 +93,7 @@ impl Packer {
     pub(super) fn record(&mut self, bytes: &[u8]) -> bool {
         self.at = None;
         self.answered = false;
+        self.left_out = None;
         self.block.inputs += 1;
         let kind = match bytes {
             [a, b, ..] => u16::from_ne_bytes([*a, *b]),
@@ -142,29 +146,39 @@ impl Packer {
         at.is_some_and(|at| self.usual.get(at).copied().flatten().is_none())
     }
 
-    /// An answer that the last input asked for.
+    /// An answer that the last input asked for. The usual one of the record's context takes no
+    /// byte, unless others stand there: then their order is kept.
     pub(super) fn fact(&mut self, fact: Fact) -> Result<(), CaptureError> {
-        let usual = self.at.and_then(|at| self.usual.get_mut(at));
-        let first = !std::mem::replace(&mut self.answered, true);
-        if let Some(Some(known)) = usual.as_deref()
-            && self.facts.get(*known) == Some(&fact)
+        let usual = self.at.and_then(|at| self.usual.get(at).copied().flatten());
+        if let Some(number) = usual.filter(|_| !self.answered)
+            && self.facts.get(number) == Some(&fact)
         {
+            self.left_out = Some(number);
             return Ok(());
         }
+        if let Some(number) = self.left_out.take() {
+            self.again(number);
+        }
+        self.answered = true;
         let bytes = rmp_serde::to_vec_named(&fact)?;
         let (number, new) = self.fact_bytes.number(&bytes);
+        let number = number as usize;
         if new {
             self.block.streams[OPS].push(FACT);
             self.block.string(&bytes);
             self.facts.push(fact);
         } else {
-            self.block.streams[OPS].push(FACT_AGAIN);
-            put(&mut self.block.streams[NUMBERS], u64::from(number));
+            self.again(number);
         }
-        if first && let Some(usual) = usual {
-            *usual = Some(number as usize);
+        if let Some(usual) = self.at.and_then(|at| self.usual.get_mut(at)) {
+            usual.get_or_insert(number);
         }
         Ok(())
+    }
+
+    fn again(&mut self, number: usize) {
+        self.block.streams[OPS].push(FACT_AGAIN);
+        put(&mut self.block.streams[NUMBERS], number as u64);
     }
 
     /// The rings are drained.
@@ -196,6 +210,7 @@ impl Packer {
     fn begin(&mut self, op: u8) {
         self.at = None;
         self.answered = false;
+        self.left_out = None;
         self.block.inputs += 1;
         self.block.streams[OPS].push(op);
     }

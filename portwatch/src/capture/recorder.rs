@@ -330,10 +330,11 @@ impl Facts for RecordingFacts {
         answer
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
-        let answer = self.facts.socket_users(inodes);
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
+        let answer = self.facts.socket_users(inodes, at);
         let told = Answer::Users(answer.clone());
-        self.recorder.fact(Question::Users(inodes.to_vec()), told);
+        self.recorder
+            .fact(Question::Users(inodes.to_vec(), at), told);
         answer
     }
 

@@ -196,10 +196,8 @@ impl Unpacker {
                 Some(_) | None => break,
             };
             let bytes = self.facts.get(number).ok_or(NUMBER)?.clone();
-            if facts.is_empty()
-                && let Some(usual) = at.and_then(|at| self.usual.get_mut(at))
-            {
-                *usual = Some(number);
+            if let Some(usual) = at.and_then(|at| self.usual.get_mut(at)) {
+                usual.get_or_insert(number);
             }
             facts.push(bytes);
         }

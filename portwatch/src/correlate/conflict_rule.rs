@@ -67,6 +67,8 @@ pub enum Free {
     SharedReuseport,
     /// The caller is in TCP_REPAIR: nothing blocks it.
     ForceReuse,
+    /// connect(): not a connection between the same two ends.
+    OtherConnection,
 }
 
 /// Why it cannot be told.
@@ -87,6 +89,11 @@ pub enum Uncertain {
     /// TCP on IPv4 127.0.0.6 against native IPv6: the same number in `skc_rcv_saddr`, the same
     /// address only to kernels without the second bind table (6.0 and older). UDP has it blocked.
     Loopback4,
+    /// connect(): where to could not be read.
+    Destination,
+    /// connect(): the own address that the kernel had picked is not known any more, and connections
+    /// from several lead to the destination.
+    Source,
     /// The kernel's memory may not be read: the options of both sides are not known.
     Blind,
 }

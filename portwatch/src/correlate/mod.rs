@@ -1,18 +1,21 @@
 //! Events in, verdicts out: no bytes, no /proc, no clock, no I/O.
 //!
-//! `conflict_rule` is the kernel's bind rule; `origin`, `people`, `cause` and `holder` say of one
-//! holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
+//! `conflict_rule` is the kernel's bind rule; `origin`, `keeper`, `people`, `cause`, `circumstance`
+//! and `holder` say of one holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
 //! the requester has its port or ends. The same events give the same reports, live or replayed.
 #![forbid(unsafe_code)]
 
 mod blind;
 pub mod cause;
+pub mod circumstance;
 pub mod conflict_rule;
 pub mod holder;
 pub mod incident;
+pub mod keeper;
 mod older;
 pub mod origin;
 pub mod people;
+pub mod same_connection;
 #[cfg(test)]
 pub(crate) mod testing;
 mod traffic;
@@ -167,12 +170,11 @@ impl Correlator {
             return;
         }
         self.dropped_told = at;
-        let count = LostCount {
-            place: "incidents".to_owned(),
-            count: std::mem::take(&mut self.dropped),
-            meaning: "too many incidents were open at once: how the oldest end is not told"
-                .to_owned(),
-        };
+        let count = LostCount::new(
+            "incidents",
+            std::mem::take(&mut self.dropped),
+            "too many incidents were open at once: how the oldest end is not told",
+        );
         self.lost(at, vec![count], out);
     }
 

@@ -27,7 +27,9 @@ pub enum Proof {
 }
 
 impl Taken {
-    const fn proven(origin: Origin) -> Self {
+    /// An origin that was seen.
+    #[must_use]
+    pub const fn proven(origin: Origin) -> Self {
         Self {
             origin: Some(origin),
             proof: Proof::Proven,

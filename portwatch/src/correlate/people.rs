@@ -3,8 +3,9 @@
 //! A process is its thread-group leader with its start time. Facts of /proc count only for the
 //! very process that was asked about; what is not known is left out.
 
+use super::keeper::Keeper;
 use super::origin::Taken;
-use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Socket, Task, Tgid};
+use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Task, Tgid};
 use crate::enrich::facts::{ProcessFacts, SocketUser};
 use crate::enrich::{EventFacts, same_start};
 use crate::report::time::rfc3339;
@@ -63,15 +64,22 @@ pub fn requester(task: &Task, facts: &EventFacts, anchor: ClockAnchor) -> Proces
     }
 }
 
-/// Who has or had the socket of `holder`, which came to its port as `taken` says.
+/// Who has or had the socket of `holder`, which came to its port as `taken` says and which `keeper`
+/// has now.
 #[must_use]
-pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAnchor) -> Who {
+pub fn who(
+    holder: &Holder,
+    taken: Taken,
+    keeper: &Keeper<'_>,
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Who {
     let owner = holder
         .owner
         .as_ref()
         .filter(|owner| is_its_own(owner, taken));
-    let mut users = users(&holder.socket, facts);
-    if let Some(users) = users.as_mut().filter(|users| !users.is_empty()) {
+    if let Keeper::Processes(users) = keeper {
+        let mut users = users.clone();
         users.sort_by_key(|user| {
             let taker = owner.is_some_and(|owner| is_user(owner, user));
             (!taker, user.start, user.tgid)
@@ -90,7 +98,8 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
             named: Named::Present,
         };
     }
-    let Some(owner) = owner else {
+    // Whoever the kernel worked for when it opened the socket never had it.
+    let Some(owner) = owner.filter(|_| *keeper != Keeper::Kernel) else {
         return nobody();
     };
     let named = match owner.source {
@@ -99,8 +108,7 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
         OwnerSource::LastListener => Named::LastListener,
     };
     // Nobody could look: the only process known to have had it has not closed it and still runs.
-    let has_socket = users.is_none()
-        && holder.socket.has_socket
+    let has_socket = *keeper == Keeper::NotSeen
         && owner.released_at.is_none()
         && matches!(owner.source, OwnerSource::Call | OwnerSource::Snapshot)
         && facts.process(owner.tgid, owner.start).is_some();
@@ -144,21 +152,6 @@ fn is_its_own(owner: &Owner, taken: Taken) -> bool {
         }
 }
 
-/// Who has the descriptor now; `None` = nobody could look.
-fn users<'a>(socket: &Socket, facts: &'a EventFacts) -> Option<Vec<&'a SocketUser>> {
-    if !socket.has_socket {
-        return Some(Vec::new());
-    }
-    let inode = socket.inode?;
-    let all = facts.socket_users.as_ref()?;
-    Some(
-        all.iter()
-            .filter(|(of, _)| *of == inode)
-            .map(|(_, user)| user)
-            .collect(),
-    )
-}
-
 fn is_user(owner: &Owner, user: &SocketUser) -> bool {
     owner.tgid == user.tgid && same_start(owner.start, user.start)
 }
@@ -166,8 +159,9 @@ fn is_user(owner: &Owner, user: &SocketUser) -> bool {
 fn present(user: &SocketUser, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
     let known = facts.process(user.tgid, user.start);
     let mut process = holder_process(user.tgid, user.start, &user.comm, known, anchor);
-    process.has_socket = true;
-    process.alive = true;
+    // It may have ended since, and its descriptors with it.
+    process.has_socket = known.is_some();
+    process.alive = known.is_some();
     process
 }
 

@@ -29,11 +29,7 @@ fn verdict(correlator: &mut Correlator, event: Event) -> Conflict {
 }
 
 fn lost(place: &str, count: u64) -> LostCount {
-    LostCount {
-        place: place.to_owned(),
-        count,
-        meaning: String::new(),
-    }
+    LostCount::new(place, count, "")
 }
 
 #[test]

@@ -144,7 +144,11 @@ fn of_nobody(failure: &Failure, judged: &[Judged<'_>]) -> (Cause, Certainty, Opt
     });
     let gap = match (failure.wanted.port, failure.call) {
         (None, _) => Gap::RangeExhausted,
-        (Some(_), Call::Connect | Call::Autobind) => Gap::SameConnection,
+        (Some(_), Call::Connect | Call::Autobind) => match doubt {
+            Some(doubt) => Gap::Uncertain(doubt),
+            None if !walk.complete() => Gap::HalfWalked,
+            None => Gap::SameConnection,
+        },
         (Some(_), Call::Bind | Call::Listen) if !walk.made => {
             doubt.map_or(Gap::NotWalked, Gap::Uncertain)
         }

@@ -113,6 +113,10 @@ pub(super) fn wanted(failure: &Failure, facts: &EventFacts) -> Wanted {
         family,
         address: address.to_string(),
         port: failure.wanted.port,
+        destination: failure.wanted.destination.map(|to| Endpoint {
+            address: to.ip().to_string(),
+            port: to.port(),
+        }),
         netns: failure.netns.0,
         device,
         options: options(&failure.socket),

@@ -75,6 +75,7 @@ pub fn blind(raw: &RawRecord) -> Result<Blind, DecodeError> {
         errno,
         task: fields::task(&task),
         wanted: Wanted {
+            destination: None,
             addr: Some(wanted),
             port: (addr.port != 0).then_some(addr.port),
         },

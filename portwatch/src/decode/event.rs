@@ -5,7 +5,7 @@
 pub use super::id::{Comm, Ktime, NetnsId, Tgid, Tid};
 
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// TCP or UDP, as far as ports are concerned: MPTCP is TCP, UDP-Lite is UDP with a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -229,6 +229,8 @@ pub struct Holder {
     pub l3mdev: u32,
     /// `fastreuse` and `fastreuseport` of its bucket are both -1: only connect() ever used the port.
     pub connect_only_bucket: bool,
+    /// Some bind() has used its bucket: no connect() may share the port.
+    pub bound_bucket: bool,
     /// The start-up scan met this socket without a descriptor: it is older than the hooks. Not told
     /// by the record, `correlate` knows it.
     pub older: bool,
@@ -241,6 +243,8 @@ pub struct Wanted {
     pub addr: Option<IpAddr>,
     /// `None` = no port wanted (exhaustion).
     pub port: Option<u16>,
+    /// connect(): where to, as the kernel took it; `None` = another call, or it could not be read.
+    pub destination: Option<SocketAddr>,
 }
 
 /// The ports the kernel picks from for a socket.

@@ -76,6 +76,8 @@ impl Decoder {
             RecordKind::ASSIGN => Ok(Some(Event::Assign(Box::new(records::assign(raw, kind)?)))),
             RecordKind::RELEASE => Ok(Some(Event::Release(Box::new(records::release(raw, kind)?)))),
             RecordKind::EXIT => Ok(Some(Event::Exit(records::exit(raw, kind)?))),
+            // Only wakes the reader, who then looks at the counters.
+            RecordKind::LOSS => Ok(None),
             _ => Err(DecodeError::UnknownKind(kind)),
         }
     }

@@ -20,6 +20,8 @@ pub struct ProcessFacts {
     pub comm: Comm,
     /// Parent.
     pub ppid: Option<Tgid>,
+    /// Session: the process that made it with setsid(2), alive or not.
+    pub session: Option<Tgid>,
     /// Effective uid.
     pub uid: Option<u32>,
     /// Target of /proc/PID/exe.
@@ -37,6 +39,8 @@ pub struct ProcessFacts {
         deserialize_with = "known"
     )]
     pub systemd_unit: Option<Option<String>>,
+    /// The unit whose socket systemd gave it (LISTEN_FDNAMES of its environment), if it is one.
+    pub socket_unit: Option<String>,
     /// Container id of that path; `Some(None)` = in none.
     #[serde(
         default,
@@ -44,6 +48,12 @@ pub struct ProcessFacts {
         deserialize_with = "known"
     )]
     pub container: Option<Option<String>>,
+    /// What runs that container (`docker`, `containerd`, `cri-o`, `podman`), where the path tells.
+    pub container_runtime: Option<String>,
+    /// Name of that container; only where it was asked for and the engine said it in time.
+    pub container_name: Option<String>,
+    /// Uid of its Kubernetes pod.
+    pub pod_uid: Option<String>,
 }
 
 /// A field that is there is known, also where it says none: without this, serde takes a null for an
@@ -98,8 +108,9 @@ pub trait Facts {
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 
-    /// Every process that has the socket with this inode now; `None` if nobody could look.
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>>;
+    /// Every process that has the socket with this inode now, which is after `at`; `None` if nobody
+    /// could look.
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>>;
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;

@@ -5,19 +5,20 @@
 use super::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
-pub use super::scan::{ProcScan, SocketFinder};
-use super::{same_start, sock_diag};
+pub use super::scan::{Descriptor, ProcScan, SocketFinder};
+use super::{clock, scan, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Tgid};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Inode of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Who has a socket is asked again when the answer is older: a storm of failures over one port must
-/// not read every descriptor of the machine each time.
+/// not read every descriptor of the machine each time. Before a younger answer is used, the
+/// descriptors in it are looked at again.
 const USERS_FRESH: Duration = Duration::from_millis(20);
 
 /// More sockets than this are not remembered.
@@ -26,12 +27,20 @@ const USERS_MAX: usize = 4096;
 /// Sockets of a port that are looked at, listeners aside.
 const HOLDERS_TOLD: usize = 64;
 
-/// When a socket was asked for, and who had it.
-type Answer = (Instant, Vec<SocketUser>);
+/// Who had a socket.
+#[derive(Debug)]
+struct Answer {
+    /// When the search for it began, in the kernel's time.
+    asked: Ktime,
+    /// When it ended.
+    since: Instant,
+    found: Vec<Descriptor>,
+}
 
 /// The facts of this machine.
 pub struct LiveFacts {
     initial: bool,
+    root: PathBuf,
     proc: Proc,
     namespaces: Namespaces,
     finder: Box<dyn SocketFinder + Send>,
@@ -55,6 +64,7 @@ impl LiveFacts {
     fn below(root: &Path, initial: bool, finder: Box<dyn SocketFinder + Send>) -> Self {
         Self {
             initial,
+            root: root.to_owned(),
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
             finder,
@@ -74,27 +84,46 @@ impl LiveFacts {
         &mut self.namespaces
     }
 
-    /// A remembered answer is fresh and every process in it still runs.
-    fn holds(&self, (since, users): &Answer) -> bool {
-        since.elapsed() < USERS_FRESH
-            && users.iter().all(|user| {
-                let now = self.proc.stat(user.tgid);
-                now.is_some_and(|now| same_start(now.start, user.start) && now.runs())
-            })
+    /// A remembered answer is fresh and every descriptor in it is still there. That nobody had the
+    /// socket cannot be looked at again: it counts for failures from before that search only.
+    fn holds(&self, answer: &Answer, at: Ktime) -> bool {
+        let there = |one| scan::still_there(&self.root, &self.proc, one);
+        answer.since.elapsed() < USERS_FRESH
+            && (answer.asked >= at || !answer.found.is_empty())
+            && answer.found.iter().all(there)
     }
 
-    fn remember(&mut self, asked: &[u64], found: &[(u64, SocketUser)]) {
+    /// Searches for the users of sockets; twice for those that nobody has, since a descriptor on its
+    /// way from one process to another can pass a search by.
+    fn search(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
+        let mut found = self.finder.users(inodes)?;
+        let nobody: Vec<u64> = inodes
+            .iter()
+            .copied()
+            .filter(|inode| found.iter().all(|one| one.inode != *inode))
+            .collect();
+        if !nobody.is_empty() {
+            found.extend(self.finder.users(&nobody)?);
+        }
+        Some(found)
+    }
+
+    fn remember(&mut self, inodes: &[u64], asked: Ktime, found: &[Descriptor]) {
         // Fresh counts from the end of the search, or a slow one would be asked without pause.
         let now = Instant::now();
         self.users
-            .retain(|_, (since, _)| now.duration_since(*since) < USERS_FRESH);
-        if self.users.len() + asked.len() > USERS_MAX {
+            .retain(|_, answer| now.duration_since(answer.since) < USERS_FRESH);
+        if self.users.len() + inodes.len() > USERS_MAX {
             self.users.clear();
         }
-        for inode in asked.iter().take(USERS_MAX) {
-            let users = found.iter().filter(|(of, _)| of == inode);
-            let users = users.map(|(_, user)| user.clone()).collect();
-            self.users.insert(*inode, (now, users));
+        for inode in inodes.iter().take(USERS_MAX) {
+            let found = found.iter().filter(|one| one.inode == *inode);
+            let answer = Answer {
+                asked,
+                since: now,
+                found: found.cloned().collect(),
+            };
+            self.users.insert(*inode, answer);
         }
     }
 }
@@ -112,22 +141,23 @@ impl Facts for LiveFacts {
             .flatten()
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         if !self.initial {
             return None;
         }
         let mut lines = Vec::new();
-        let mut asked = Vec::new();
+        let mut missing = Vec::new();
         for inode in inodes {
-            match self.users.get(inode).filter(|answer| self.holds(answer)) {
-                Some((_, users)) => lines.extend(users.iter().map(|user| (*inode, user.clone()))),
-                None => asked.push(*inode),
+            match self.users.get(inode).filter(|a| self.holds(a, at)) {
+                Some(answer) => lines.extend(answer.found.iter().map(line)),
+                None => missing.push(*inode),
             }
         }
-        if !asked.is_empty() {
-            let found = self.finder.users(&asked)?;
-            self.remember(&asked, &found);
-            lines.extend(found);
+        if !missing.is_empty() {
+            let asked = clock::now().unwrap_or(Ktime(0));
+            let found = self.search(&missing)?;
+            self.remember(&missing, asked, &found);
+            lines.extend(found.iter().map(line));
         }
         Some(lines)
     }
@@ -165,6 +195,10 @@ impl Facts for LiveFacts {
             range: range.map(|range| (range.low, range.high)),
         })
     }
+}
+
+fn line(descriptor: &Descriptor) -> (u64, SocketUser) {
+    (descriptor.inode, descriptor.user.clone())
 }
 
 /// `false` also where it cannot be told.

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::event::{Event, Failure, Ktime, Task, Tgid};
+use crate::decode::event::{Event, Failure, Ktime, Socket, Task, Tgid};
 use facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
 use std::collections::HashSet;
 
@@ -39,6 +39,9 @@ pub struct EventFacts {
     /// Who has the holders' sockets now, by inode; `None` = nobody could look, an inode without a
     /// line = no visible process has it.
     pub socket_users: Option<Vec<(u64, SocketUser)>>,
+    /// Sockets that no process was found to have, though the kernel still had them open when it was
+    /// asked after that.
+    pub unowned: Vec<u64>,
     /// The namespace's reserved ports and the way there.
     pub netns: Option<NetnsFacts>,
     /// Names of the devices that the event mentions, by index.
@@ -102,11 +105,12 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
     let socket_users = if inodes.is_empty() {
         Some(Vec::new())
     } else {
-        facts.socket_users(&inodes)
+        facts.socket_users(&inodes, failure.time)
     };
     for (_, user) in socket_users.iter().flatten() {
         asked.process(user.tgid, user.start, facts);
     }
+    let unowned = unowned(failure, socket_users.as_deref(), facts);
     for owner in failure
         .holders
         .iter()
@@ -132,9 +136,47 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
     EventFacts {
         processes: asked.found,
         socket_users,
+        unowned,
         netns: Some(netns),
         devices,
     }
+}
+
+/// The holders' sockets that nobody has and that are open all the same. A socket that is closed
+/// while it is searched for has no user either: only one that is there after the search counts.
+fn unowned(
+    failure: &Failure,
+    users: Option<&[(u64, SocketUser)]>,
+    facts: &mut dyn Facts,
+) -> Vec<u64> {
+    let Some(users) = users else {
+        return Vec::new();
+    };
+    let nobodys = |socket: &Socket| {
+        let inode = socket.inode.filter(|_| socket.has_socket)?;
+        users.iter().all(|(of, _)| *of != inode).then_some(inode)
+    };
+    let mut left = Vec::new();
+    for protocol in unique(
+        failure
+            .holders
+            .iter()
+            .filter(|holder| nobodys(&holder.socket).is_some())
+            .map(|holder| holder.socket.protocol),
+    ) {
+        let told = facts.port(
+            failure.netns,
+            failure.task.tgid,
+            Some(protocol),
+            failure.wanted.port,
+        );
+        left.extend(told.into_iter().flat_map(|told| told.sockets));
+    }
+    let inodes = failure
+        .holders
+        .iter()
+        .filter_map(|holder| nobodys(&holder.socket));
+    unique(inodes.filter(|inode| left.iter().any(|seen| seen.inode == *inode)))
 }
 
 /// Processes asked for so far: each is asked for once.

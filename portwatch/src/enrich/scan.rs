@@ -8,11 +8,22 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// A descriptor of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The socket.
+    pub inode: u64,
+    /// Its number, one of several maybe.
+    pub fd: u32,
+    /// Whose it is.
+    pub user: SocketUser,
+}
+
 /// Finds the processes that have sockets.
 pub trait SocketFinder {
-    /// One line for each process and inode, of processes that have a descriptor of it now; `None`
-    /// if nobody could look. An inode without a line has no visible process.
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>>;
+    /// One descriptor for each process and inode, of processes that have one of it now; `None` if
+    /// nobody could look. An inode without one has no visible process.
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>>;
 }
 
 /// Reads every descriptor of every process: about a microsecond each, so milliseconds on a small
@@ -36,21 +47,37 @@ impl ProcScan {
 
     /// The process if it has the descriptor behind `link`, proven between two equal readings of its
     /// start: otherwise the number may have changed hands while its descriptors were read.
-    fn user(&self, tgid: Tgid, inode: u64, link: &Path) -> Option<SocketUser> {
+    fn descriptor(&self, tgid: Tgid, inode: u64, link: &Path) -> Option<Descriptor> {
         let before = self.proc.stat(tgid)?;
         if socket_inode(link) != Some(inode) || self.proc.stat(tgid)?.start != before.start {
             return None;
         }
-        Some(SocketUser {
-            tgid,
-            start: before.start,
-            comm: before.comm,
+        Some(Descriptor {
+            inode,
+            fd: link.file_name()?.to_str()?.parse().ok()?,
+            user: SocketUser {
+                tgid,
+                start: before.start,
+                comm: before.comm,
+            },
         })
     }
 }
 
+/// The process still has this very descriptor. One that a thread keeps apart from its process is
+/// not seen, nor one that the process has moved to another number.
+pub(super) fn still_there(root: &Path, proc: &Proc, descriptor: &Descriptor) -> bool {
+    let Descriptor { inode, fd, user } = descriptor;
+    let link = root.join(format!("{}/fd/{fd}", user.tgid.0));
+    // The start is read after the link: a number that has changed hands shows another one.
+    socket_inode(&link) == Some(*inode)
+        && proc
+            .stat(user.tgid)
+            .is_some_and(|now| super::same_start(now.start, user.start) && now.runs())
+}
+
 impl SocketFinder for ProcScan {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
         let wanted: HashSet<u64> = inodes.iter().copied().collect();
         let mut found = Vec::new();
         let mut refused = false;
@@ -69,10 +96,10 @@ impl SocketFinder for ProcScan {
                 };
                 if wanted.contains(&inode)
                     && !seen.contains(&inode)
-                    && let Some(user) = self.user(tgid, inode, &link)
+                    && let Some(descriptor) = self.descriptor(tgid, inode, &link)
                 {
                     seen.insert(inode);
-                    found.push((inode, user));
+                    found.push(descriptor);
                 }
             }
         }

@@ -77,6 +77,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         owner,
         l3mdev,
         connect_only_bucket: false,
+        bound_bucket: false,
         older: false,
     }
 }
@@ -91,6 +92,7 @@ fn failure(holders: Vec<Holder>) -> Failure {
         wanted: Wanted {
             addr: None,
             port: Some(60001),
+            destination: None,
         },
         netns: NetnsId(40),
         netns_cookie: 1,
@@ -124,17 +126,22 @@ impl Facts for Noted {
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
             comm: Comm(b"x".to_vec()),
             ppid: None,
+            session: None,
             uid: None,
             exe: None,
             cmdline: None,
             cmdline_truncated: false,
             cgroup: None,
             systemd_unit: None,
+            socket_unit: None,
             container: None,
+            container_runtime: None,
+            container_name: None,
+            pod_uid: None,
         })
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn socket_users(&mut self, inodes: &[u64], _at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         self.0.push(format!("users {inodes:?}"));
         let user = |inode: u64| SocketUser {
             tgid: Tgid(20),

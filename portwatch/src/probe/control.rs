@@ -4,7 +4,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
-use portwatch_common::{Config, Counter, watched};
+use portwatch_common::{Config, Counter, Counters, HookId, watched};
 
 /// Why the maps cannot be used: they are our own, so this is a defect or a lack of memory.
 #[derive(Debug, thiserror::Error)]
@@ -23,28 +23,36 @@ pub enum ControlError {
     },
 }
 
-/// Totals of the kernel side since the start, all CPUs together, by [`Counter`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Totals([u64; Counter::COUNT as usize]);
-
-impl Default for Totals {
-    fn default() -> Self {
-        Self([0; Counter::COUNT as usize])
-    }
-}
+/// Totals of the kernel side since the start, all CPUs together, by [`HookId`] and [`Counter`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals([[u64; Counter::COUNT as usize]; HookId::COUNT as usize]);
 
 impl Totals {
-    /// One counter.
+    /// One counter of one hook.
     #[must_use]
-    pub fn get(&self, counter: u32) -> u64 {
-        self.0.get(counter as usize).copied().unwrap_or_default()
+    pub fn get(&self, hook: u32, counter: u32) -> u64 {
+        let row = self.0.get(hook as usize);
+        row.and_then(|row| row.get(counter as usize))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Adds what one CPU counted at one hook.
+    pub fn add(&mut self, hook: u32, counters: &[u64; Counter::COUNT as usize]) {
+        let Some(row) = self.0.get_mut(hook as usize) else {
+            return;
+        };
+        for (total, count) in row.iter_mut().zip(counters) {
+            *total = total.wrapping_add(*count);
+        }
     }
 }
 
-/// Handles of CONFIG, STATS and WATCHED.
+/// Handles of CONFIG, STATS, LOSS_TOLD and WATCHED.
 pub struct Control {
     config: Array<MapData, ConfigValue>,
-    stats: PerCpuArray<MapData, u64>,
+    stats: PerCpuArray<MapData, CountersValue>,
+    loss_told: Array<MapData, u32>,
     watched: HashMap<MapData, u64, u64>,
     netns: HashMap<MapData, u32, u32>,
     current: Config,
@@ -59,6 +67,7 @@ impl Control {
         Ok(Self {
             config: take(ebpf, "CONFIG")?,
             stats: take(ebpf, "STATS")?,
+            loss_told: take(ebpf, "LOSS_TOLD")?,
             watched: take(ebpf, "WATCHED")?,
             netns: take(ebpf, "NETNS")?,
             current: Config::default(),
@@ -103,25 +112,54 @@ impl Control {
             })
     }
 
-    /// Reads the given counters; the others stay 0.
+    /// Reads every counter.
     ///
     /// # Errors
     /// The kernel refused the read.
-    pub fn totals(&self, counters: impl Iterator<Item = u32>) -> Result<Totals, ControlError> {
+    pub fn totals(&self) -> Result<Totals, ControlError> {
         let mut totals = Totals::default();
-        for counter in counters {
-            let values = self
+        for hook in 0..HookId::COUNT {
+            let cpus = self
                 .stats
-                .get(&counter, 0)
+                .get(&hook, 0)
                 .map_err(|source| ControlError::Map {
                     name: "STATS",
                     source,
                 })?;
-            if let Some(total) = totals.0.get_mut(counter as usize) {
-                *total = values.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+            for CountersValue(Counters { values }) in cpus.iter() {
+                totals.add(hook, values);
             }
         }
         Ok(totals)
+    }
+
+    /// The kernel side has said that something was lost, and will not say it again before
+    /// [`Self::let_losses_wake`].
+    ///
+    /// # Errors
+    /// The kernel refused the read.
+    pub fn loss_was_told(&self) -> Result<bool, ControlError> {
+        let told = self
+            .loss_told
+            .get(&0, 0)
+            .map_err(|source| ControlError::Map {
+                name: "LOSS_TOLD",
+                source,
+            })?;
+        Ok(told != 0)
+    }
+
+    /// The next loss wakes us again. To be called before the counters are read.
+    ///
+    /// # Errors
+    /// The kernel refused the write.
+    pub fn let_losses_wake(&mut self) -> Result<(), ControlError> {
+        self.loss_told
+            .set(0, 0, 0)
+            .map_err(|source| ControlError::Map {
+                name: "LOSS_TOLD",
+                source,
+            })
     }
 
     /// Stops watching a process and the ports it wanted; one that is not watched is fine.
@@ -157,3 +195,11 @@ struct ConfigValue(Config);
 
 // SAFETY: `Config` is `repr(C)` and holds nothing but `u32`s, so it is plain old data.
 unsafe impl aya::Pod for ConfigValue {}
+
+/// [`Counters`] as a map's value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct CountersValue(Counters);
+
+// SAFETY: `Counters` is `repr(C)` and holds nothing but `u64`s, so it is plain old data.
+unsafe impl aya::Pod for CountersValue {}

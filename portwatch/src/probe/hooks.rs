@@ -1,6 +1,29 @@
 //! The hook table of the tracepoint backend: every program, where it goes, and what is lost when
 //! the kernel refuses it. docs/architecture.md tells which event each serves.
 
+use portwatch_common::HookId;
+
+/// Name of the hook that counts under a [`HookId`], as `start` and `lost` tell it.
+#[must_use]
+pub fn name(hook: u32) -> &'static str {
+    match hook {
+        HookId::SYS_EXIT_BIND => "syscalls:sys_exit_bind",
+        HookId::SYS_EXIT_LISTEN => "syscalls:sys_exit_listen",
+        HookId::SYS_EXIT_CONNECT => "syscalls:sys_exit_connect",
+        HookId::SYS_EXIT_SENDTO => "syscalls:sys_exit_sendto",
+        HookId::SYS_EXIT_SENDMSG => "syscalls:sys_exit_sendmsg",
+        HookId::SYS_EXIT_SENDMMSG => "syscalls:sys_exit_sendmmsg",
+        HookId::SOCK_OPS => "sock_ops",
+        HookId::SENDMSG4 => "sendmsg4",
+        HookId::SENDMSG6 => "sendmsg6",
+        HookId::SOCK_RELEASE => "sock_release",
+        HookId::PROCESS_EXIT => "sched_process_exit",
+        HookId::TASK_FILE => "task_file",
+        HookId::BLIND_EXIT => "sys_exit",
+        _ => "unknown",
+    }
+}
+
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -58,6 +58,9 @@ pub struct Wanted {
     pub address: String,
     /// null = no port was wanted: the range was exhausted.
     pub port: Option<u16>,
+    /// connect(): where to; absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub destination: Option<Endpoint>,
     /// Inode of the network namespace.
     pub netns: u32,
     /// Device of SO_BINDTODEVICE; null = none.

@@ -46,10 +46,22 @@ words! {
         DualStackListener,
         /// Bound, never listened.
         BoundNotListening,
+        /// A listener that shares its port with SO_REUSEPORT, but not with another user's sockets.
+        ReuseportOtherUser,
+        /// Both sides belong to one program, and only one of them has SO_REUSEPORT.
+        ReuseportMissing,
+        /// A listening descriptor that another process inherited of the dead one that opened it.
+        InheritedDescriptor,
         /// Taken with bind(0), not listening.
         EphemeralBind,
+        /// A socket of the kernel itself.
+        KernelSocket,
+        /// No process has the descriptor: it is in an unread message, or registered in an io_uring.
+        DescriptorInFlight,
         /// A UDP socket that was bound explicitly, or whose origin is not proven.
         UdpSocket,
+        /// connect() with a port of its own: that connection exists already.
+        SameConnection,
         /// The holder left between the failure and the walk.
         AlreadyFree,
         /// It cannot be proven; the message says what is missing.

@@ -187,6 +187,26 @@ pub struct LostCount {
     pub count: u64,
     /// What that means for the verdicts.
     pub meaning: String,
+    /// The ring that was full: `failures` or `traffic`; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<String>,
+    /// How many at each hook, by the names of the start line; empty for what no hook lost.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, u64>,
+}
+
+impl LostCount {
+    /// A loss that happened at no hook.
+    #[must_use]
+    pub fn new(place: impl Into<String>, count: u64, meaning: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            count,
+            meaning: meaning.into(),
+            ring: None,
+            hooks: BTreeMap::new(),
+        }
+    }
 }
 
 /// Last line.

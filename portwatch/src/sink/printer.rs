@@ -127,9 +127,5 @@ fn lost(loss: Loss, upstream: u64) -> Lost {
 }
 
 fn count(count: u64, meaning: String) -> LostCount {
-    LostCount {
-        place: PLACE.to_owned(),
-        count,
-        meaning,
-    }
+    LostCount::new(PLACE, count, meaning)
 }

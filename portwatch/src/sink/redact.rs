@@ -85,6 +85,9 @@ impl Redact {
 
     fn wanted(&mut self, wanted: &mut Wanted) {
         self.text(&mut wanted.address);
+        if let Some(destination) = &mut wanted.destination {
+            self.text(&mut destination.address);
+        }
     }
 
     fn endpoints(&mut self, local: &mut Endpoint, peer: Option<&mut Endpoint>) {

@@ -110,15 +110,20 @@ impl Tally {
                     place,
                     count,
                     meaning,
+                    ring,
+                    hooks,
                 } in &lost.since_last
                 {
-                    let sum = self.lost.entry(place.clone()).or_insert_with(|| LostCount {
-                        place: place.clone(),
-                        count: 0,
-                        meaning: String::new(),
-                    });
+                    let sum = self
+                        .lost
+                        .entry(place.clone())
+                        .or_insert_with(|| LostCount::new(place.as_str(), 0, String::new()));
                     sum.count += count;
                     sum.meaning.clone_from(meaning);
+                    sum.ring.clone_from(ring);
+                    for (hook, count) in hooks {
+                        *sum.hooks.entry(hook.clone()).or_default() += count;
+                    }
                 }
                 "lost"
             }

@@ -167,12 +167,12 @@ pub(super) fn release() -> Release {
 }
 
 pub(super) fn lost(count: u64) -> Lost {
-    let meaning = "verdicts of that time may miss a holder".into();
+    let meaning = "verdicts of that time may miss a holder";
     Lost {
         since_last: vec![LostCount {
-            place: "failures".into(),
-            count,
-            meaning,
+            ring: Some("failures".into()),
+            hooks: [("syscalls:sys_exit_bind".into(), count)].into(),
+            ..LostCount::new("failures", count, meaning)
         }],
         total: count,
     }

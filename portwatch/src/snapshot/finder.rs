@@ -2,7 +2,7 @@
 
 use super::Scanner;
 use crate::enrich::facts::SocketUser;
-use crate::enrich::live::{ProcScan, SocketFinder};
+use crate::enrich::live::{Descriptor, ProcScan, SocketFinder};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ impl IteratorFinder {
 }
 
 impl SocketFinder for IteratorFinder {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
         let found = match self.scanner.pass() {
             Ok((found, 0)) => found,
             Ok((_, bad)) => {
@@ -41,13 +41,15 @@ impl SocketFinder for IteratorFinder {
         let users = found.into_iter().filter_map(|found| {
             let inode = found.socket.inode.filter(|inode| wanted.contains(inode))?;
             // A process may have several descriptors of one socket.
-            seen.insert((inode, found.task.tgid)).then(|| {
-                let user = SocketUser {
+            let fd = found.fd?;
+            seen.insert((inode, found.task.tgid)).then(|| Descriptor {
+                inode,
+                fd,
+                user: SocketUser {
                     tgid: found.task.tgid,
                     start: found.task.start,
                     comm: found.task.comm,
-                };
-                (inode, user)
+                },
             })
         });
         Some(users.collect())

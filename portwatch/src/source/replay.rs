@@ -38,8 +38,8 @@ impl Facts for Answers {
         self.with(|told| told.process(tgid, start))
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
-        self.with(|told| told.socket_users(inodes))
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
+        self.with(|told| told.socket_users(inodes, at))
     }
 
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
@@ -257,15 +257,8 @@ impl Playing {
             Damage::Unknown { .. } => return Ok(()),
         };
         let meaning = format!("{damage}; what happened there is not known");
-        let place = "capture".to_owned();
-        self.pipeline.hole(
-            at,
-            LostCount {
-                place,
-                count,
-                meaning,
-            },
-        )
+        let count = LostCount::new("capture", count, meaning);
+        self.pipeline.hole(at, count)
     }
 
     fn finish(&mut self, played: &mut Played) -> Result<(), SinkError> {

@@ -3,10 +3,11 @@
 //! Hooks that read no kernel memory tell of failed binds, and who has the port is asked
 //! afterwards. Nothing here is ever `exact`, and the start line says what is lost.
 
+use super::losses::Losses;
 use super::{KeepAttached, Tracer, TracerError, TracerOptions, about, ranges};
 use crate::enrich::clock;
 use crate::enrich::live::LiveFacts;
-use crate::probe::control::{Control, Totals};
+use crate::probe::control::Control;
 use crate::probe::environment::{Environment, Lockdown};
 use crate::probe::load::{self, LoadError};
 use crate::probe::{cgroup, hooks};
@@ -93,7 +94,7 @@ pub(super) fn start(
         own_netns: environment.netns,
         older: Vec::new(),
         early: Vec::new(),
-        told: Totals::default(),
+        losses: Losses::new(),
     };
     Ok((tracer, facts, start))
 }

@@ -4,6 +4,7 @@
 //! never overwrites a hook's entry.
 
 mod blind;
+mod losses;
 mod run;
 
 pub use run::{Limits, run};
@@ -11,8 +12,8 @@ pub use run::{Limits, run};
 use crate::decode::Found;
 use crate::decode::event::{Ktime, NetnsId};
 use crate::enrich::clock::{self, ClockError};
-use crate::enrich::live::{LiveFacts, ProcScan, SocketFinder};
-use crate::probe::control::{Control, ControlError, Totals};
+use crate::enrich::live::{Descriptor, LiveFacts, ProcScan, SocketFinder};
+use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
 use crate::probe::load::{self, Attached, LoadError, LoadOptions};
 use crate::probe::privilege::{self, PrivilegeError};
@@ -21,6 +22,7 @@ use crate::report::{BackendName, ClockAnchor, NetnsRange, RefusedHook, Start};
 use crate::snapshot::{self, Scanner, finder::IteratorFinder, tables::Tables};
 use crate::source::RawRecord;
 use crate::source::live::{Live, SourceError};
+use losses::Losses;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
@@ -89,8 +91,8 @@ pub struct Tracer {
     pub older: Vec<Found>,
     /// Traffic of the time of the scan.
     early: Vec<RawRecord>,
-    /// Losses up to here are told.
-    told: Totals,
+    /// Losses that are told.
+    losses: Losses,
 }
 
 impl Tracer {
@@ -195,7 +197,7 @@ impl Tracer {
             own_netns,
             older,
             early: tables.traffic,
-            told: Totals::default(),
+            losses: Losses::new(),
         };
         Ok((tracer, facts, start))
     }
@@ -345,7 +347,7 @@ impl KeepAttached {
 }
 
 impl SocketFinder for KeepAttached {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, crate::enrich::facts::SocketUser)>> {
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
         self.scan.users(inodes)
     }
 }

@@ -1,15 +1,14 @@
 //! The loop of a live run.
 //!
 //! Woken by failures, signals, a step of the clock, the end of the run. A timer is armed only
-//! while traffic is asked for, an incident is open, or `--duration` is given: an idle portwatch
-//! sleeps.
+//! while traffic is asked for, an incident is open, a loss goes on, or `--duration` is given: an
+//! idle portwatch sleeps.
 
 use super::Tracer;
 use crate::correlate::Unwatch;
 use crate::decode::event::Ktime;
 use crate::enrich::clock::{self, ClockStep};
 use crate::pipeline::Pipeline;
-use crate::probe::losses;
 use crate::report::ClockAnchor;
 use crate::sink::SinkError;
 use crate::sink::hangup::Hangup;
@@ -111,7 +110,7 @@ fn finish(
         pipeline.record(record)?;
     }
     let now = clock::now().unwrap_or(tracer.scanned);
-    tell_losses(tracer, pipeline, now)?;
+    tracer.losses.tell(&mut tracer.control, pipeline, now)?;
     pipeline.summary(now, reason)?;
     pipeline.sink.flush()
 }
@@ -156,17 +155,22 @@ async fn trace(
                 pipeline.anchor(ClockAnchor::now()?);
             }
             drained = tracer.live.failures(&mut records) => {
+                // Before the verdicts, which say so if they rest on what was lost.
+                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
                 take(pipeline, &mut records)?;
                 if drained? {
                     pipeline.drained()?;
+                    tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
                 }
-                tell_losses(tracer, pipeline, clock::now()?)?;
+            }
+            () = until(tracer.losses.due) => {
+                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
             () = due(deadline) => pipeline.tick(clock::now()?)?,
             () = tick(traffic.as_mut()) => {
                 tracer.live.traffic_now(&mut records);
                 take(pipeline, &mut records)?;
-                tell_losses(tracer, pipeline, clock::now()?)?;
+                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
         }
         for unwatch in pipeline.take_unwatch() {
@@ -189,23 +193,6 @@ fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), Sin
         pipeline.record(&record)?;
     }
     Ok(())
-}
-
-/// What the kernel side dropped since the last time.
-fn tell_losses(tracer: &mut Tracer, pipeline: &mut Pipeline, now: Ktime) -> Result<(), SinkError> {
-    let totals = match tracer.control.totals(losses::counters()) {
-        Ok(totals) => totals,
-        Err(error) => {
-            log::error!("{error}");
-            return Ok(());
-        }
-    };
-    let lost = losses::since(&tracer.told, &totals);
-    tracer.told = totals;
-    if lost.is_empty() {
-        return Ok(());
-    }
-    pipeline.lost(now, lost)
 }
 
 /// Resolves at a moment of the kernel's clock; never without one.

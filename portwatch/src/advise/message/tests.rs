@@ -1,8 +1,8 @@
 //! The sentences, each from the socket that brings it about.
 
 use crate::correlate::testing::{
-    NOW, S, connect, facts, failure, ground, held_by, holder, orphan, owner, socket, tcp, user,
-    verdict_on,
+    NOW, S, connect, facts, failure, ground, held_by, holder, orphan, owner, process, socket, tcp,
+    user, verdict_on,
 };
 use crate::correlate::verdict::verdict;
 use crate::decode::event::{
@@ -204,6 +204,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let at = |port| Wanted {
         addr: Some("::1".parse().unwrap()),
         port,
+        destination: None,
     };
     let who = "python3 (pid 812) could not";
     assert_eq!(
@@ -217,6 +218,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let nothing = Wanted {
         addr: None,
         port: None,
+        destination: None,
     };
     assert_eq!(
         subject(Call::Connect, nothing.clone()),
@@ -239,6 +241,8 @@ fn crowds_are_counted() {
         users.push((71234, user(9, S, "worker")));
         users.push((71234, user(10, S, "worker")));
     }
+    facts.processes.push(process(9, S, "worker"));
+    facts.processes.push(process(10, S, "worker"));
     let say = |failure: &_| verdict(failure, &facts, &ground()).conflict.message;
     let message = say(&failure);
     assert!(

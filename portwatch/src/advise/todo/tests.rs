@@ -219,7 +219,7 @@ fn only_a_system_service_outside_containers_is_to_be_stopped() {
 fn systemds_own_sockets_belong_to_a_unit() {
     let mut held = called(State::Listen, Origin::ExplicitBind);
     let mut facts = facts(Some(71234));
-    facts.processes.clear();
+    facts.processes = vec![process(1, 50 * S, "systemd")];
     if let Some((_, user)) = facts
         .socket_users
         .as_mut()

@@ -45,6 +45,7 @@ impl Facts for Moody {
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
             comm: Comm(format!("mood-{}", n / 3).into_bytes()),
             ppid: None,
+            session: None,
             uid: Some(n / 4),
             exe: (n % 3 > 0).then(|| b"/usr/bin/\xff".to_vec()),
             cmdline: Some(vec![b"a".to_vec(), format!("{}", n / 7).into_bytes()]),
@@ -52,10 +53,14 @@ impl Facts for Moody {
             cgroup: Some("/system.slice/a.service".to_owned()),
             systemd_unit: Some((n % 2 == 0).then(|| "a.service".to_owned())),
             container: (n % 3 > 0).then_some(None),
+            socket_unit: (n % 4 == 0).then(|| "a.socket".to_owned()),
+            container_runtime: None,
+            container_name: None,
+            pod_uid: None,
         })
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn socket_users(&mut self, inodes: &[u64], _: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         let n = self.next();
         let user = |inode: &u64| {
             let user = SocketUser {
@@ -164,7 +169,7 @@ pub(super) fn raw(bytes: Vec<u8>) -> RawRecord {
 
 /// Conflicts, incidents and their ends, traffic, losses, a step of the clock, nonsense.
 pub(super) fn scene(pipeline: &mut Pipeline, end: Option<EndReason>) {
-    let mut record = |pipeline: &mut Pipeline, bytes: Vec<u8>| {
+    let record = |pipeline: &mut Pipeline, bytes: Vec<u8>| {
         pipeline.record(&raw(bytes)).unwrap();
     };
     for n in 0..20_u64 {
@@ -191,11 +196,7 @@ pub(super) fn scene(pipeline: &mut Pipeline, end: Option<EndReason>) {
     };
     pipeline.anchor(step);
     let at = Ktime(1_006 * S);
-    let lost = LostCount {
-        place: "assign".to_owned(),
-        count: 3,
-        meaning: "ports taken".to_owned(),
-    };
+    let lost = LostCount::new("assign", 3, "ports taken");
     pipeline.lost(at, vec![lost]).unwrap();
     record(pipeline, vec![9; 40]);
     record(pipeline, vec![]);

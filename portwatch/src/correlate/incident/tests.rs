@@ -232,6 +232,7 @@ fn another_address_is_not_the_wanted_port() {
         failure.wanted = Wanted {
             addr: Some("10.10.10.1".parse().unwrap()),
             port: Some(PORT),
+            destination: None,
         };
     };
     run.fails_with(0, on_one);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::correlate::keeper::keeper;
 use crate::correlate::origin::Proof;
 use crate::correlate::testing::{
     ANCHOR, S, facts, held_by, holder, orphan, owner, process, socket, task, tcp, user,
@@ -19,8 +20,18 @@ fn connection(source: OwnerSource) -> Holder {
     held_by(tcp("10.10.10.1", State::Established), owner(source, None))
 }
 
+fn of(holder: &Holder, facts: &EventFacts) -> Who {
+    who(
+        holder,
+        PROVEN,
+        &keeper(&holder.socket, facts),
+        facts,
+        ANCHOR,
+    )
+}
+
 fn told(holder: &Holder, taken: Taken, facts: &EventFacts) -> (Vec<(u32, bool, bool)>, Named) {
-    let who = who(holder, taken, facts, ANCHOR);
+    let who = who(holder, taken, &keeper(&holder.socket, facts), facts, ANCHOR);
     let list = who
         .processes
         .iter()
@@ -31,12 +42,7 @@ fn told(holder: &Holder, taken: Taken, facts: &EventFacts) -> (Vec<(u32, bool, b
 
 #[test]
 fn whoever_has_the_descriptor_is_named_with_all_that_is_known() {
-    let who = who(
-        &connection(OwnerSource::Call),
-        PROVEN,
-        &facts(Some(71234)),
-        ANCHOR,
-    );
+    let who = of(&connection(OwnerSource::Call), &facts(Some(71234)));
     assert_eq!(who.named, Named::Present);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
@@ -87,7 +93,7 @@ fn time_wait_names_who_had_it_and_when() {
     let mut released = owner(OwnerSource::Release, Some(Origin::EphemeralConnect));
     released.released_at = Some(Ktime(1_500 * S));
     let holder = held_by(tcp("10.10.10.1", State::TimeWait), released);
-    let who = who(&holder, PROVEN, &facts(None), ANCHOR);
+    let who = of(&holder, &facts(None));
     assert_eq!(who.named, Named::Seen);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
@@ -106,7 +112,7 @@ fn a_reused_pid_is_not_the_holder() {
         orphan(tcp("10.10.10.1", State::FinWait2)),
         owner(OwnerSource::Call, None),
     );
-    let who = who(&holder, PROVEN, &facts, ANCHOR);
+    let who = of(&holder, &facts);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };
@@ -212,7 +218,7 @@ fn strings_that_are_not_utf8_keep_their_bytes() {
     {
         user.comm = Comm(b"caf\xe9\x1b".to_vec());
     }
-    let who = who(&connection(OwnerSource::Call), PROVEN, &facts, ANCHOR);
+    let who = of(&connection(OwnerSource::Call), &facts);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };

@@ -69,6 +69,7 @@ pub(in crate::sink) fn conflict() -> Conflict {
             family: FamilyName::Ipv4,
             address: "0.0.0.0".into(),
             port: Some(60001),
+            destination: None,
             netns: 4_026_531_840,
             device: Some(None),
             options: vec![OptionName::Reuseaddr],

@@ -114,6 +114,7 @@ fn an_exhausted_range_resolves_with_any_port() {
         failure.wanted = Wanted {
             addr: None,
             port: None,
+            destination: None,
         };
         failure.holders.clear();
     });
