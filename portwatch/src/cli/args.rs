@@ -8,6 +8,7 @@ mod command;
 mod limits;
 mod parse;
 mod replay;
+mod run;
 mod select;
 mod show;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use command::{Command, DemoArgs, DoctorArgs, GenerateArgs, GenerateWhat};
 pub use limits::LimitArgs;
 pub use parse::{Netns, ParseError};
 pub use replay::{PlayArgs, ReplayArgs};
+pub use run::RunArgs;
 pub use select::{EventChoice, SelectArgs};
 pub use show::{Colour, CommonArgs, Format, FormatArgs, RedactChoice, ShowArgs};
 pub use trace::{BackendChoice, TraceArgs};
@@ -104,9 +106,11 @@ impl Cli {
             format.settle(inner);
         }
         match cli.to_run() {
-            Run::Watch(watch) => watch.contradiction().map_or(Ok(()), |text| {
-                Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text))
-            })?,
+            Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => {
+                watch.contradiction().map_or(Ok(()), |text| {
+                    Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text))
+                })?
+            }
             Run::Replay(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
         }
         Ok(cli)
@@ -118,6 +122,7 @@ impl Cli {
         match &self.command {
             None => Run::Watch(&self.watch),
             Some(Command::Watch(watch)) => Run::Watch(watch),
+            Some(Command::Run(run)) => Run::Run(run),
             Some(Command::Replay(replay)) => Run::Replay(replay),
             Some(Command::Demo(demo)) => Run::Demo(demo),
             Some(Command::Doctor(doctor)) => Run::Doctor(doctor),
@@ -129,6 +134,7 @@ impl Cli {
         match &mut self.command {
             None => Some(&mut self.watch.format),
             Some(Command::Watch(watch)) => Some(&mut watch.format),
+            Some(Command::Run(run)) => Some(&mut run.watch.format),
             Some(Command::Replay(replay)) => Some(&mut replay.format),
             Some(Command::Demo(demo)) => Some(&mut demo.format),
             Some(Command::Doctor(doctor)) => Some(&mut doctor.format),
@@ -142,6 +148,8 @@ impl Cli {
 pub enum Run<'a> {
     /// Trace live.
     Watch(&'a WatchArgs),
+    /// Trace live while a command runs.
+    Run(&'a RunArgs),
     /// Play captures.
     Replay(&'a ReplayArgs),
     /// Make the founding case and trace it.

@@ -23,49 +23,79 @@ use anyhow::Result;
 /// Runs until a limit, a signal or a closed output.
 pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
     let mut ready = Ready::take(args.limits.ready_fd)?;
+    let watched = runtime()?.block_on(watch(args, common, &mut ready, no_command))?;
+    let incidents = watched.incidents;
+    Ok(Status::of_run(incidents, args.limits.fail_on_conflict))
+}
+
+/// Nothing is started: only signals and limits end the run.
+fn no_command() -> Result<Option<std::future::Pending<()>>> {
+    Ok(None)
+}
+
+/// How a run went.
+pub(super) struct Watched {
+    /// Incidents that passed the filters.
+    pub(super) incidents: u64,
+}
+
+/// Traces until a limit, a signal, a closed output, or what `command` started once nothing is missed
+/// any more.
+pub(super) async fn watch<F: Future<Output = ()>>(
+    args: &WatchArgs,
+    common: &CommonArgs,
+    ready: &mut Ready,
+    command: impl FnOnce() -> Result<Option<F>>,
+) -> Result<Watched> {
     let selection = args.select.selection();
-    let runtime = runtime()?;
-    runtime.block_on(async {
-        let (mut tracer, facts, start) = Tracer::start(&tracer_options(args, &selection))?;
-        let output = match &args.show.output {
-            Some(path) => Output::File(path.clone()),
-            None => Output::Stdout,
-        };
-        let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
-        let options = Options {
-            incident_timeout: args.limits.incident_timeout,
-            neighbours: args.show.neighbours,
-            own_netns: tracer.own_netns,
-            ..Options::default()
-        };
-        let start = Start {
-            filters: selection.told(),
-            ..start
-        };
-        let recorder = capture::recorder(&args.capture, &selection, &tracer, &options, &start)?;
-        let mut pipeline = assemble(
-            &mut tracer,
-            facts,
-            sink,
-            &selection,
-            args.show.redaction(),
-            options,
-            recorder.clone(),
-        );
-        pipeline.start(start)?;
-        let limits = Limits {
-            duration: args.limits.duration,
-            max_conflicts: args.limits.max_conflicts.map(std::num::NonZero::get),
-            reopen_on_hangup: args.show.output.is_some(),
-        };
-        let ended =
-            crate::tracer::run(&mut tracer, &mut pipeline, hangup, limits, || ready.tell()).await;
-        if let Some(missing) = recorder.and_then(Recorder::finish) {
-            log::error!("{missing}");
+    let (mut tracer, facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+    let output = match &args.show.output {
+        Some(path) => Output::File(path.clone()),
+        None => Output::Stdout,
+    };
+    let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
+    let options = Options {
+        incident_timeout: args.limits.incident_timeout,
+        neighbours: args.show.neighbours,
+        own_netns: tracer.own_netns,
+        ..Options::default()
+    };
+    let start = Start {
+        filters: selection.told(),
+        ..start
+    };
+    let recorder = capture::recorder(&args.capture, &selection, &tracer, &options, &start)?;
+    let mut pipeline = assemble(
+        &mut tracer,
+        facts,
+        sink,
+        &selection,
+        args.show.redaction(),
+        options,
+        recorder.clone(),
+    );
+    pipeline.start(start)?;
+    let command = command()?;
+    let limits = Limits {
+        duration: args.limits.duration,
+        max_conflicts: args.limits.max_conflicts.map(std::num::NonZero::get),
+        reopen_on_hangup: args.show.output.is_some(),
+        of_command: command.is_some(),
+    };
+    let over = async {
+        match command {
+            Some(over) => over.await,
+            None => std::future::pending().await,
         }
-        ended?;
-        let incidents = pipeline.tally.incidents();
-        Ok(Status::of_run(incidents, args.limits.fail_on_conflict))
+    };
+    let tell = || ready.tell();
+    let ended = crate::tracer::run(&mut tracer, &mut pipeline, hangup, limits, tell, over).await;
+    if let Some(missing) = recorder.and_then(Recorder::finish) {
+        log::error!("{missing}");
+    }
+    ended?;
+    Ok(Watched {
+        incidents: pipeline.tally.incidents(),
     })
 }
 

@@ -278,7 +278,7 @@ fn a_note_of_a_newer_build_is_skipped_and_counted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Also payloads whose checksums agree, which only a program with bad intent makes.
     #[test]

@@ -122,6 +122,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
     #[test]
     fn everything_comes_back(blocks in proptest::collection::vec(acts(), 1..4), zstd: bool) {
         let codec = if zstd { Codec::Zstd } else { Codec::None };

@@ -1,6 +1,6 @@
 //! The commands.
 
-use super::{FormatArgs, ReplayArgs, WatchArgs};
+use super::{FormatArgs, ReplayArgs, RunArgs, WatchArgs};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -11,6 +11,9 @@ pub enum Command {
     /// Watch live (the default)
     #[command(after_long_help = WATCH)]
     Watch(Box<WatchArgs>),
+    /// Watch while a command runs, a deployment for example, and end with its status
+    #[command(after_long_help = RUN)]
+    Run(Box<RunArgs>),
     /// Play captures: the same verdicts as live, without root, on any machine
     #[command(after_long_help = REPLAY)]
     Replay(Box<ReplayArgs>),
@@ -33,6 +36,18 @@ Examples:
   sudo portwatch watch --format json --events all --output /var/log/portwatch.json
   sudo portwatch watch --cgroup /system.slice/app.service --duration 10m --fail-on-conflict
   sudo portwatch watch --netns /run/netns/blue --transport udp";
+
+const RUN: &str = "\
+Examples:
+  sudo portwatch run -- ./deploy.sh
+  sudo portwatch run --fail-on-conflict --output conflicts.txt -- systemctl restart app
+  sudo portwatch run --json --capture deploy.pwcap -- ansible-playbook site.yml
+
+Every conflict of the machine while it runs is told, not only those of the command's own processes: a
+service that the command starts is seldom its child. The filters narrow it.
+Exit status: the command's own, 128+N if signal N ended it, 126 if it cannot be executed, 127 if there
+is no such command, 125 if portwatch itself failed; with --fail-on-conflict 1 if the command ended with
+0 and there was a conflict.";
 
 const REPLAY: &str = "\
 Examples:
