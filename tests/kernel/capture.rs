@@ -1,6 +1,7 @@
 //! A live run and its replay: the same lines, byte for byte.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -88,22 +89,21 @@ impl Live {
 }
 
 fn replay(options: &[&str], capture: &Path) -> Result<(String, String)> {
-    // As whoever it is sent to: without any privilege.
-    let copy = tempfile::NamedTempFile::new()?;
-    fs::copy(capture, copy.path())?;
-    std::os::unix::fs::chown(copy.path(), Some(65534), Some(65534))?;
+    // As whoever it is sent to: without any privilege, on files that they may read.
+    let dir = tempfile::tempdir_in("/tmp")?;
+    let [program, file] = ["portwatch", "run.pwcap"].map(|name| dir.path().join(name));
+    fs::copy(binary(), &program)?;
+    fs::copy(capture, &file)?;
+    for path in [dir.path(), &program, &file] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
     let output = Command::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
-        .args(["--bounding-set=-all", "--no-new-privs"])
-        .arg(binary())
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"])
+        .arg(&program)
         .args(["replay", "--json"])
         .args(options)
-        .arg(copy.path())
+        .arg(&file)
         .output()
         .context("could not run the replay")?;
     let talk = String::from_utf8(output.stderr)?;
@@ -259,7 +259,7 @@ fn a_kill_loses_a_second_at_most() -> Result<()> {
     wait::until("a block on disk", PATIENCE, || {
         Ok((size()? > before).then_some(()))
     })?;
-    let mode = std::os::unix::fs::PermissionsExt::mode(&live.capture().metadata()?.permissions());
+    let mode = live.capture().metadata()?.permissions().mode();
     ensure!(mode & 0o777 == 0o600, "mode {mode:o}");
     live.tracer.end(Some(Signal::KILL))?;
     let told = live.told()?;

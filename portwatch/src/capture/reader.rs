@@ -282,6 +282,20 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
+    /// The contents of the blocks, checked and unpacked.
+    #[cfg(test)]
+    pub(super) fn payloads(mut self) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        while let Some(head) = Head::read(self.salt, self.buffer.peek(HEAD).unwrap()) {
+            let bytes = self.buffer.peek(HEAD + head.stored).unwrap();
+            let stored = &bytes[HEAD..HEAD + head.stored];
+            payloads.push(head.unpack(self.salt, stored, &mut self.zstd).unwrap());
+            self.buffer.skip(HEAD + head.stored);
+        }
+        payloads.retain(|payload| !payload.is_empty());
+        payloads
+    }
+
     fn torn(&self, bytes: u64) -> Piece {
         let after = self.last;
         Piece::Damage(Damage::Torn { bytes, after })

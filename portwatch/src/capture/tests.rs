@@ -1,6 +1,7 @@
 //! Captures made block by block, and what becomes of them on the way.
 
 mod damage;
+mod fuzz;
 mod live;
 mod made;
 mod pack;
