@@ -28,6 +28,34 @@ pub(super) fn reserve(
     ))
 }
 
+/// Widens the range in the conflict's namespace, upwards first. Not printed when there is nothing to
+/// gain or the namespace cannot be reached. One end even, one odd: the kernel warns otherwise
+/// (net/ipv4/sysctl_net_ipv4.c:ipv4_local_port_range).
+pub(super) fn widen(
+    conflict: &Conflict,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (low, high) = (conflict.range.low, conflict.range.high);
+    let wider = if high < HIGHEST {
+        (low & !1, HIGHEST)
+    } else {
+        (WIDE_LOW, HIGHEST)
+    };
+    if wider.0 > low || (low, high) == wider {
+        return None;
+    }
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!(
+        "{prefix}sysctl -w 'net.ipv4.ip_local_port_range={} {}'",
+        wider.0, wider.1
+    ))
+}
+
+/// The ends of a range as wide as is sensible: below are the ports of most services.
+const WIDE_LOW: u16 = 16384;
+const HIGHEST: u16 = 65535;
+
 /// What makes a command act in the conflict's namespace; empty in the caller's own.
 fn enter(conflict: &Conflict, netns: &NetnsFacts, ground: &Ground) -> Option<String> {
     if ground
@@ -52,6 +80,23 @@ pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<Strin
         return None;
     }
     Some(format!("systemctl stop {}", quote(unit)?))
+}
+
+/// Stops a socket unit of the system's manager, and the services that have its socket.
+pub(super) fn stop_socket(holder: &Holder, unit: &str) -> Option<String> {
+    let mut command = format!("systemctl stop {}", quote(unit)?);
+    let mut told = Vec::new();
+    for process in holder.processes.iter().filter(|process| process.has_socket) {
+        if process.pid == 1 {
+            continue;
+        }
+        let service = service(process)?;
+        if !told.contains(&service) {
+            told.push(service);
+            command = format!("{command} {}", quote(service)?);
+        }
+    }
+    Some(command)
 }
 
 /// Ends every process that has the socket; none if one of them is init.

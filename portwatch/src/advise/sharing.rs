@@ -6,13 +6,9 @@ use crate::report::{Holder, HolderProcess, OptionName, StateName};
 
 /// SO_REUSEPORT on both sides, of two users.
 pub(super) fn other_user(holder: &Holder, ground: &Ground) -> String {
-    let whose = match holder.uid {
-        Some(uid) => format!("the socket of another user (uid {uid})"),
-        None => "the socket of another user".to_owned(),
-    };
     format!(
-        "{} {} with SO_REUSEPORT{}, and this call has it as well, but that is {whose}: a port is \
-         shared within one user only",
+        "{} {} with SO_REUSEPORT{}, and this call has it as well, but that socket is another \
+         user's: a port is shared within one user only",
         owner(holder),
         has(holder),
         since(holder, ground)

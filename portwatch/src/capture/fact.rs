@@ -2,7 +2,9 @@
 
 use super::unpack::Step;
 use crate::decode::event::{Ktime, NetnsId, Tgid};
-use crate::enrich::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use crate::enrich::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,10 @@ pub enum Question {
     Netns(NetnsId, Option<Tgid>),
     /// [`Facts::device`].
     Device(NetnsId, u32),
+    /// [`Facts::cgroup`].
+    Cgroup(u64),
+    /// [`Facts::range`].
+    Range(RangeQuestion),
     /// [`Facts::port`].
     Port(NetnsId, Tgid, Option<u16>, Option<u16>),
 }
@@ -32,6 +38,10 @@ pub enum Answer {
     Netns(NetnsFacts),
     /// A device's name.
     Device(Option<String>),
+    /// A cgroup's path.
+    Cgroup(Option<String>),
+    /// Who holds a range.
+    Range(Option<RangeFacts>),
     /// A port's sockets.
     Port(Option<PortFacts>),
 }
@@ -115,6 +125,22 @@ impl Facts for Told {
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.answer(&Question::Device(netns, index), |answer| match answer {
             Answer::Device(name) => Some(name.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.answer(&Question::Cgroup(id), |answer| match answer {
+            Answer::Cgroup(path) => Some(path.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        self.answer(&Question::Range(*question), |answer| match answer {
+            Answer::Range(facts) => Some(facts.clone()),
             _ => None,
         })
         .flatten()

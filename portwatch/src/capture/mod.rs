@@ -26,6 +26,7 @@ mod plan;
 mod reader;
 mod recorder;
 mod table;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -37,7 +38,8 @@ pub use error::{CaptureError, Damage};
 pub use header::CaptureHeader;
 pub use own::own as own_layouts;
 pub use reader::{CaptureReader, Piece};
+pub use recorder::Recorder;
 pub(crate) use recorder::random;
-pub use recorder::{Recorder, RecordingFacts};
+pub use tap::RecordingFacts;
 pub use unpack::{Input, Step};
 pub use writer::WriteOptions;

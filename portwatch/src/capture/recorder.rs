@@ -7,8 +7,8 @@ use super::header::CaptureHeader;
 use super::note::Note;
 use super::pack::Packer;
 use super::writer::{Fate, Job, Numbered, WriteOptions, Writer};
-use crate::decode::event::{Ktime, NetnsId, Socket, Tgid};
-use crate::enrich::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use crate::decode::event::{Ktime, Socket, Tgid};
+use crate::enrich::facts::{Facts, ProcessFacts};
 use crate::report::{ClockAnchor, LostCount};
 use crate::sink::tally::EndReason;
 use crate::source::RawRecord;
@@ -306,63 +306,4 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], CaptureError> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(CaptureError::Read)?;
     Ok(bytes)
-}
-
-/// The machine's facts, each written down as it is answered.
-pub struct RecordingFacts {
-    facts: Box<dyn Facts + Send>,
-    recorder: Recorder,
-}
-
-impl RecordingFacts {
-    /// Asks `facts` and tells `recorder`.
-    #[must_use]
-    pub fn new(facts: Box<dyn Facts + Send>, recorder: Recorder) -> Self {
-        Self { facts, recorder }
-    }
-}
-
-impl Facts for RecordingFacts {
-    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
-        let answer = self.facts.process(tgid, start);
-        let told = Answer::Process(answer.clone());
-        self.recorder.fact(Question::Process(tgid, start), told);
-        answer
-    }
-
-    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
-        let answer = self.facts.socket_users(inodes, at);
-        let told = Answer::Users(answer.clone());
-        self.recorder
-            .fact(Question::Users(inodes.to_vec(), at), told);
-        answer
-    }
-
-    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
-        let answer = self.facts.netns(netns, hint);
-        let told = Answer::Netns(answer.clone());
-        self.recorder.fact(Question::Netns(netns, hint), told);
-        answer
-    }
-
-    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
-        let answer = self.facts.device(netns, index);
-        let told = Answer::Device(answer.clone());
-        self.recorder.fact(Question::Device(netns, index), told);
-        answer
-    }
-
-    fn port(
-        &mut self,
-        netns: NetnsId,
-        hint: Tgid,
-        protocol: Option<u16>,
-        port: Option<u16>,
-    ) -> Option<PortFacts> {
-        let answer = self.facts.port(netns, hint, protocol, port);
-        let told = Answer::Port(answer.clone());
-        self.recorder
-            .fact(Question::Port(netns, hint, protocol, port), told);
-        answer
-    }
 }

@@ -64,7 +64,7 @@ fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool
     };
     let is_owner =
         |user: &&SocketUser| owner.tgid == user.tgid && same_start(owner.start, user.start);
-    if users.iter().any(|user| is_owner(user)) || facts.process(owner.tgid, owner.start).is_some() {
+    if users.iter().any(is_owner) || facts.process(owner.tgid, owner.start).is_some() {
         return false;
     }
     let heirs: Vec<&ProcessFacts> = users
@@ -79,8 +79,7 @@ fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool
     };
     let leads = |heir: &&ProcessFacts| {
         let parent_of = |other: &&ProcessFacts| other.ppid == Some(heir.tgid);
-        heir.comm == owner.comm
-            && (heir.session == Some(heir.tgid) || heirs.iter().any(|other| parent_of(other)))
+        heir.comm == owner.comm && (heir.session == Some(heir.tgid) || heirs.iter().any(parent_of))
     };
     !heirs.is_empty() && !heirs.iter().any(|heir| sent(heir) || leads(heir))
 }

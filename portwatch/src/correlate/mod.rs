@@ -5,10 +5,12 @@
 //! the requester has its port or ends. The same events give the same reports, live or replayed.
 #![forbid(unsafe_code)]
 
+mod about;
 mod blind;
 pub mod cause;
 pub mod circumstance;
 pub mod conflict_rule;
+pub mod exhausted;
 pub mod holder;
 pub mod incident;
 pub mod keeper;

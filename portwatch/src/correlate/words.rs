@@ -2,6 +2,7 @@
 
 use crate::decode::event::{self, Failure, Family, Origin, Socket, State, Transport};
 use crate::enrich::EventFacts;
+use crate::enrich::facts::NetnsReach;
 use crate::report::{
     Call, Endpoint, FamilyName, OptionName, OriginName, PortRange, StateName, TransportName, Wanted,
 };
@@ -108,6 +109,12 @@ pub(super) fn wanted(failure: &Failure, facts: &EventFacts) -> Wanted {
         0 => Some(None),
         index => device(index, facts).map(Some),
     };
+    let reach = facts.netns.as_ref().and_then(|netns| netns.reach.as_ref());
+    let (netns_path, netns_pid) = match reach {
+        Some(NetnsReach::Path(path)) => (Some(path.clone()), None),
+        Some(NetnsReach::Process(tgid)) => (None, Some(tgid.0)),
+        None => (None, None),
+    };
     Wanted {
         transport: transport(failure.socket.transport),
         family,
@@ -118,6 +125,8 @@ pub(super) fn wanted(failure: &Failure, facts: &EventFacts) -> Wanted {
             port: to.port(),
         }),
         netns: failure.netns.0,
+        netns_path,
+        netns_pid,
         device,
         options: options(&failure.socket),
     }
@@ -141,6 +150,7 @@ pub(super) fn range(failure: &Failure) -> PortRange {
             .wanted
             .port
             .is_some_and(|port| (range.low..=range.high).contains(&port)),
+        of_socket: range.of_socket,
         reserved: failure.wanted.port.and(range.reserved),
     }
 }

@@ -57,7 +57,7 @@ pub enum State {
 }
 
 /// How a socket came to its port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// connect() without a bound port.
     EphemeralConnect,
@@ -181,7 +181,7 @@ pub fn unmap(addr: Ipv6Addr) -> IpAddr {
 }
 
 /// Where an [`Owner`] comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OwnerSource {
     /// Seen at the call that took the port.
     Call,
@@ -194,7 +194,7 @@ pub enum OwnerSource {
 }
 
 /// Who took a socket's port or had the socket last, as remembered in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Process.
     pub tgid: Tgid,
@@ -219,7 +219,7 @@ pub struct Owner {
 }
 
 /// One owner of the wanted port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The socket.
     pub socket: Socket,

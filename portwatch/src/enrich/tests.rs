@@ -166,6 +166,14 @@ impl Facts for Noted {
         (index != 5).then(|| format!("eth{index}"))
     }
 
+    fn cgroup(&mut self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn range(&mut self, _: &RangeQuestion) -> Option<RangeFacts> {
+        None
+    }
+
     fn port(
         &mut self,
         _: NetnsId,

@@ -73,6 +73,14 @@ impl Redact {
                 .iter_mut()
                 .for_each(|process| self.holder_process(process));
         }
+        for tally in conflict.tally.iter_mut().flatten() {
+            if let Some(Some(process)) = &mut tally.process {
+                self.holder_process(process);
+            }
+            if let Some(Some(peer)) = &mut tally.peer {
+                self.text(&mut peer.address);
+            }
+        }
         self.text(&mut conflict.message);
         for advice in &mut conflict.advice {
             self.text(&mut advice.text);
@@ -117,6 +125,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         } = shared;
         self.cmdline.apply(cmdline, cmdline_bytes, truncated);
         if self.addresses.is_some() {
@@ -127,6 +136,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(|text| self.text(text));
             (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
         }
@@ -135,6 +145,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(uid::hide);
         }
     }
@@ -155,7 +166,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
         } = process;
         self.shared(Shared {
             comm,
@@ -168,6 +183,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 
@@ -185,7 +201,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
             has_socket: _,
             alive: _,
             seen: _,
@@ -201,6 +221,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 }
@@ -216,4 +237,5 @@ struct Shared<'a> {
     uid: &'a mut Option<u32>,
     cgroup: &'a mut Option<String>,
     unit: &'a mut Option<Option<String>>,
+    socket_unit: &'a mut Option<String>,
 }

@@ -5,7 +5,9 @@ use crate::capture::fact::Told;
 use crate::capture::note::Note;
 use crate::capture::{CaptureHeader, Damage, Input, Piece, Step};
 use crate::decode::event::{Ktime, NetnsId, Socket, Tgid};
-use crate::enrich::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use crate::enrich::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount, Start};
 use crate::sink::SinkError;
@@ -48,6 +50,14 @@ impl Facts for Answers {
 
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.with(|told| told.device(netns, index))
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.with(|told| told.cgroup(id))
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        self.with(|told| told.range(question))
     }
 
     fn port(

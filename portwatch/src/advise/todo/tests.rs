@@ -238,6 +238,23 @@ fn systemds_own_sockets_belong_to_a_unit() {
 }
 
 #[test]
+fn a_socket_unit_is_stopped_with_its_service() {
+    let held = called(State::Listen, Origin::ExplicitBind);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut facts = facts(Some(71234));
+    facts.processes[0].socket_unit = Some("ceph.socket".to_owned());
+    let list = advice_on(&failure, &facts, &ground());
+    assert_eq!(ids(&list), ["socket-unit"]);
+    assert_eq!(
+        list[0].command.as_deref(),
+        Some("systemctl stop ceph.socket ceph-osd.service")
+    );
+    // Not a service of the system's manager.
+    facts.processes[0].cgroup = Some("/user.slice/x".to_owned());
+    assert_eq!(advice_on(&failure, &facts, &ground())[0].command, None);
+}
+
+#[test]
 fn an_unproven_holder_still_has_advice_for_its_port() {
     let list = advice(holder(tcp("10.10.10.1", State::Established)));
     assert_eq!(ids(&list), ["reserve-port", "move-port"]);

@@ -6,8 +6,10 @@ use super::made::{S, assign, bytes, exit, failure, holder, release};
 use super::{ANCHOR, header, start};
 use crate::capture::CaptureHeader;
 use crate::correlate::{Correlator, Options};
-use crate::decode::event::{Comm, Ktime, NetnsId, Tgid};
-use crate::enrich::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
+use crate::enrich::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion, SocketUser,
+};
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount};
 use crate::sink::filter::{EventName, Filter, Selection};
@@ -82,6 +84,51 @@ impl Facts for Moody {
 
     fn device(&mut self, _: NetnsId, index: u32) -> Option<String> {
         Some(format!("eth{index}"))
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        let n = self.next();
+        (n % 2 == 0).then(|| format!("/c/{id}/{n}"))
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let n = self.next();
+        let seen = crate::decode::blind::Seen {
+            family: crate::decode::event::Family::Ipv4,
+            protocol: question.protocol,
+            state: 1,
+            local: ([10, 10, 10, 1].into(), question.low),
+            peer: ([10, 10, 10, 2].into(), 6836),
+            device: 0,
+            inode: 70_001,
+            cookie: 101,
+            uid: 167,
+            v6only: false,
+        };
+        let holder = Holder {
+            socket: crate::decode::blind::socket(&seen).ok()?,
+            owner: None,
+            l3mdev: 0,
+            connect_only_bucket: true,
+            bound_bucket: false,
+            older: false,
+        };
+        let group = RangeGroup {
+            holder,
+            users: Vec::new(),
+            sockets: n,
+            count: n,
+            ports: n,
+            peers: 1,
+            stale_bucket: false,
+        };
+        Some(RangeFacts {
+            at: Ktime(1_012 * S + u64::from(n)),
+            groups: vec![group],
+            sockets: n,
+            missed: 0,
+            looked_for_users: true,
+        })
     }
 
     fn port(&mut self, _: NetnsId, _: Tgid, _: Option<u16>, _: Option<u16>) -> Option<PortFacts> {
@@ -211,6 +258,12 @@ pub(super) fn scene(pipeline: &mut Pipeline, end: Option<EndReason>) {
     record(pipeline, bytes(&failure(10 * S, 50, 71, 0)));
     record(pipeline, bytes(&exit(11 * S, 71)));
     record(pipeline, bytes(&failure(12 * S, 51, 72, 1)));
+    let mut exhausted = failure(13 * S, 52, 73, 0);
+    (exhausted.call, exhausted.errno) = (portwatch_common::Call::CONNECT, 99);
+    exhausted.addr.addr[..4].copy_from_slice(&[10, 10, 10, 2]);
+    exhausted.addr.port = 6836;
+    exhausted.sock.daddr = [10, 10, 10, 2];
+    record(pipeline, bytes(&exhausted));
     pipeline.tick(Ktime(1_045 * S)).unwrap();
     if let Some(reason) = end {
         pipeline.summary(Ktime(1_050 * S), reason).unwrap();

@@ -108,6 +108,8 @@ pub struct GenerateArgs {
 pub enum GenerateWhat {
     /// The JSON Schema of a line of `--format json`
     JsonSchema,
+    /// What each cause means, how it comes about, how to see it by hand and to mend it; Markdown
+    Causes,
     /// The manual page, for man(1)
     Man,
     /// Completions for a shell

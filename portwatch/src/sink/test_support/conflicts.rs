@@ -24,7 +24,11 @@ pub(in crate::sink) fn flask() -> Process {
         start_time: "2026-11-22T10:14:59.900000000Z".into(),
         cgroup: Some("/system.slice/app.service".into()),
         systemd_unit: Some(Some("app.service".into())),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
     }
 }
 
@@ -42,7 +46,11 @@ pub(in crate::sink) fn ceph_osd() -> HolderProcess {
         start_time: Some("2026-11-18T10:00:00.000000000Z".into()),
         cgroup: Some("/system.slice/ceph-osd@0.service".into()),
         systemd_unit: Some(Some("ceph-osd@0.service".into())),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
         has_socket: true,
         alive: true,
         seen: None,
@@ -71,6 +79,8 @@ pub(in crate::sink) fn conflict() -> Conflict {
             port: Some(60001),
             destination: None,
             netns: 4_026_531_840,
+            netns_path: None,
+            netns_pid: None,
             device: Some(None),
             options: vec![OptionName::Reuseaddr],
         },
@@ -101,8 +111,12 @@ pub(in crate::sink) fn conflict() -> Conflict {
             low: 32768,
             high: 60999,
             contains_port: true,
+            of_socket: false,
             reserved: Some(false),
         },
+        exhausted_for: None,
+        tally: None,
+        counted: None,
         message:
             "python3 (pid 812) could not bind 0.0.0.0:60001/tcp: the kernel gave that port to \
                   ceph-osd (pid 3013825) for its connection to 10.10.10.2:6836, 2d 4h ago"

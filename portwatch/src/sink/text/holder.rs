@@ -4,9 +4,9 @@ use super::super::escape::escape;
 use super::super::time::{local, local_clock};
 use super::Look;
 use super::block::Block;
-use super::who::{cmdline, endpoint, holder_process};
+use super::who::{Place, cmdline, endpoint, holder_process};
 use crate::report::time::human;
-use crate::report::{Holder, HolderKind, OriginName, StateName};
+use crate::report::{Holder, HolderKind, OptionName, OriginName, StateName};
 use anstyle::Style;
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,17 +36,14 @@ pub(super) fn holder(block: &mut Block<'_>, holder: &Holder, at: Timestamp, look
 
 /// Who has or had it.
 fn processes(holder: &Holder) -> String {
-    let mut said = None;
+    let mut said = String::new();
     let named = holder.processes.iter().take(NAMED).map(|process| {
         let mut name = holder_process(process);
-        let unit = process
-            .systemd_unit
-            .as_ref()
-            .filter(|unit| said != Some(*unit));
-        said = process.systemd_unit.as_ref();
-        if let Some(Some(unit)) = unit {
-            name.push_str(&format!(" in {}", escape(unit)));
+        let place = Place::of_holder(process).text();
+        if place != said {
+            name.push_str(&place);
         }
+        said = place;
         match (process.has_socket, process.alive) {
             (true, _) => name,
             (false, true) => format!("{name}, which runs but has let go of it"),
@@ -57,7 +54,9 @@ fn processes(holder: &Holder) -> String {
     if text.is_empty() {
         text.push_str(match holder.kind {
             HolderKind::Kernel => "the kernel itself",
-            HolderKind::InFlight => "no process: the descriptor is in a message nobody has read",
+            HolderKind::InFlight => {
+                "no process: the descriptor is in an unread message or an io_uring"
+            }
             HolderKind::Listener
             | HolderKind::Connection
             | HolderKind::Accepted
@@ -93,6 +92,12 @@ fn socket(holder: &Holder) -> String {
         HolderKind::Udp => format!("UDP socket {ends}"),
         HolderKind::Kernel | HolderKind::InFlight => format!("{ends}, {state}"),
     };
+    if let Some(uid) = holder
+        .uid
+        .filter(|_| holder.options.contains(&OptionName::Reuseport))
+    {
+        text.push_str(&format!(", SO_REUSEPORT of uid {uid}"));
+    }
     if let Some(device) = &holder.device {
         text.push_str(&format!(" on {}", escape(device)));
     }
