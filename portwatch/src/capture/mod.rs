@@ -25,6 +25,7 @@ mod pack;
 mod plan;
 mod reader;
 mod recorder;
+mod redact;
 mod table;
 mod tap;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use own::own as own_layouts;
 pub use reader::{CaptureReader, Piece};
 pub use recorder::Recorder;
 pub(crate) use recorder::random;
+pub use redact::Redaction;
 pub use tap::RecordingFacts;
 pub use unpack::{Input, Step};
 pub use writer::WriteOptions;

@@ -6,6 +6,7 @@ use super::fact::{Answer, Fact, Question};
 use super::header::CaptureHeader;
 use super::note::Note;
 use super::pack::Packer;
+use super::redact::Redaction;
 use super::writer::{Fate, Job, Numbered, WriteOptions, Writer};
 use crate::decode::event::{Ktime, Socket, Tgid};
 use crate::enrich::facts::{Facts, ProcessFacts};
@@ -54,6 +55,9 @@ struct State {
     jobs: SyncSender<Job>,
     number: u64,
     anchor: Option<ClockAnchor>,
+    redaction: Redaction,
+    /// A record while it is redacted.
+    scratch: Vec<u8>,
     /// Inputs that are not in the capture.
     missing: u64,
     known: HashMap<(Tgid, Ktime), (Instant, Option<ProcessFacts>)>,
@@ -64,7 +68,12 @@ impl Recorder {
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn create(options: WriteOptions, header: CaptureHeader) -> Result<Self, CaptureError> {
+    pub fn create(
+        options: WriteOptions,
+        mut header: CaptureHeader,
+        redaction: Redaction,
+    ) -> Result<Self, CaptureError> {
+        header.redacted = redaction.words();
         let (jobs, work) = sync_channel(WAITING);
         let fate = Arc::new(Fate::default());
         let packer = Packer::new(&header.layouts);
@@ -77,6 +86,8 @@ impl Recorder {
                 jobs,
                 number: 0,
                 anchor: None,
+                redaction,
+                scratch: Vec::new(),
                 missing: 0,
                 known: HashMap::new(),
             }),
@@ -102,7 +113,20 @@ impl Recorder {
 
     /// A record, as the kernel gave it. True if the capture knows nothing of the process in it yet.
     pub fn record(&self, record: &RawRecord) -> bool {
-        self.input(|packer| Ok(packer.record(record.bytes())))
+        let mut state = lock(&self.0.state);
+        if !state.redaction.spares_records() {
+            let State {
+                redaction, scratch, ..
+            } = &mut *state;
+            scratch.clear();
+            scratch.extend_from_slice(record.bytes());
+            redaction.record(scratch);
+            let scratch = std::mem::take(scratch);
+            let stranger = self.with(&mut state, |packer| Ok(packer.record(&scratch)));
+            state.scratch = scratch;
+            return stranger.unwrap_or(false);
+        }
+        self.with(&mut state, |packer| Ok(packer.record(record.bytes())))
             .unwrap_or(false)
     }
 
@@ -143,7 +167,13 @@ impl Recorder {
     /// What the start-up scan met; waits for a slow disk.
     pub fn older(&self, sockets: &[Socket]) {
         for some in sockets.chunks(OLDER_AT_ONCE) {
-            self.note(&Note::Older(some.to_vec()));
+            let mut some = some.to_vec();
+            {
+                let mut state = lock(&self.0.state);
+                some.iter_mut()
+                    .for_each(|socket| state.redaction.socket(socket));
+            }
+            self.note(&Note::Older(some));
             self.settled();
             if lock(&self.0.state).packer.is_full(BLOCK_FULL / 2) {
                 let block = lock(&self.0.state).take();
@@ -172,7 +202,10 @@ impl Recorder {
         if self.0.fate.failed() {
             return;
         }
-        if let Err(error) = lock(&self.0.state).packer.fact(Fact { question, answer }) {
+        let mut state = lock(&self.0.state);
+        let mut fact = Fact { question, answer };
+        state.redaction.fact(&mut fact);
+        if let Err(error) = state.packer.fact(fact) {
             log::error!("an answer of the machine {error}");
         }
     }
@@ -231,7 +264,14 @@ impl Recorder {
     }
 
     fn input<T>(&self, pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>) -> Option<T> {
-        let mut state = lock(&self.0.state);
+        self.with(&mut lock(&self.0.state), pack)
+    }
+
+    fn with<T>(
+        &self,
+        state: &mut State,
+        pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>,
+    ) -> Option<T> {
         if self.0.fate.failed() {
             state.missing += 1;
             return None;

@@ -1,6 +1,6 @@
 //! `--capture`: the recorder of a live run.
 
-use super::args::CaptureArgs;
+use super::args::{CaptureArgs, ShowArgs};
 use super::sinks::host;
 use crate::capture::note::Begin;
 use crate::capture::{CaptureHeader, Recorder, compat, own_layouts};
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 /// The file cannot be made.
 pub(super) fn recorder(
     args: &CaptureArgs,
+    show: &ShowArgs,
     selection: &Selection,
     tracer: &Tracer,
     options: &Options,
@@ -38,7 +39,7 @@ pub(super) fn recorder(
             true => BTreeMap::new(),
             false => selection.told(),
         },
-        redacted: Vec::new(),
+        redacted: Vec::new(), // by the recorder
         begin: Begin {
             started: tracer.started,
             scanned: tracer.scanned,
@@ -49,7 +50,7 @@ pub(super) fn recorder(
             start: start.clone(),
         },
     };
-    Ok(Some(Recorder::create(write, header)?))
+    Ok(Some(Recorder::create(write, header, show.kept_out())?))
 }
 
 /// 32 hexadecimal digits that no other run has.

@@ -64,7 +64,14 @@ pub(super) async fn watch<F: Future<Output = ()>>(
         filters: selection.told(),
         ..start
     };
-    let recorder = capture::recorder(&args.capture, &selection, &tracer, &options, &start)?;
+    let recorder = capture::recorder(
+        &args.capture,
+        &args.show,
+        &selection,
+        &tracer,
+        &options,
+        &start,
+    )?;
     let mut pipeline = assemble(
         &mut tracer,
         facts,

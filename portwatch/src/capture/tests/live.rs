@@ -1,7 +1,7 @@
 //! A run, captured, and the same run from its capture: byte for byte the same.
 
 use super::super::block::Codec;
-use super::super::{Recorder, WriteOptions};
+use super::super::{Recorder, Redaction, WriteOptions};
 use super::made::{S, assign, bytes, exit, failure, holder, release};
 use super::{ANCHOR, header, start};
 use crate::capture::CaptureHeader;
@@ -281,7 +281,7 @@ fn live(path: &Path, codec: Codec, events: &[EventName], end: Option<EndReason>)
         codec,
         ..WriteOptions::default()
     };
-    let recorder = Recorder::create(options, header.clone()).unwrap();
+    let recorder = Recorder::create(options, header.clone(), Redaction::default()).unwrap();
     let mut pipeline =
         stages(&header, Box::new(Moody::default()), events, &page).tapped(recorder.clone());
     pipeline.start(start()).unwrap();
@@ -383,7 +383,7 @@ fn runs_are_merged_by_time() {
         path: two.clone(),
         ..WriteOptions::default()
     };
-    let recorder = Recorder::create(options, header.clone()).unwrap();
+    let recorder = Recorder::create(options, header.clone(), Redaction::default()).unwrap();
     let page = Page::default();
     let mut pipeline =
         stages(&header, Box::new(Moody::default()), &ALL, &page).tapped(recorder.clone());
@@ -399,4 +399,39 @@ fn runs_are_merged_by_time() {
         4
     );
     let _ = Options::default();
+}
+
+/// Nothing that was to be kept out is in the file, and the verdicts are the same ones.
+#[test]
+fn a_redacted_capture_holds_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let header = header();
+    let options = WriteOptions {
+        path: path.clone(),
+        codec: Codec::None,
+        ..WriteOptions::default()
+    };
+    let redaction = Redaction::new(true, true, true);
+    let recorder = Recorder::create(options, header.clone(), redaction).unwrap();
+    let page = Page::default();
+    let mut pipeline =
+        stages(&header, Box::new(Moody::default()), &ALL, &page).tapped(recorder.clone());
+    pipeline.start(start()).unwrap();
+    scene(&mut pipeline, Some(EndReason::Duration));
+    assert_eq!(recorder.finish(), None);
+    let (told, complaints) = replayed(&[path], &ALL);
+    assert_eq!(complaints, [""; 0]);
+    for secret in ["10.10.10.", "cmdline", r#""uid":167"#] {
+        assert!(page.text().contains(secret), "the scene has no {secret}");
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+    let causes = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let conflicts = lines.filter(|line: &serde_json::Value| line["type"] == "conflict");
+        conflicts
+            .map(|line| format!("{} {}", line["cause"], line["certainty"]))
+            .collect()
+    };
+    assert_eq!(causes(&told), causes(&page.text()));
 }

@@ -1,7 +1,7 @@
 //! Captures on a real disk, and on one that is full.
 
 use super::super::block::Codec;
-use super::super::{Recorder, WriteOptions};
+use super::super::{Recorder, Redaction, WriteOptions};
 use super::live::{Moody, Page, raw, replayed, scene, stages};
 use super::made::{assign, bytes};
 use super::{header, start};
@@ -30,7 +30,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// A long run, told and captured.
 fn long(options: WriteOptions) -> (String, Option<String>) {
     let page = Page::default();
-    let recorder = Recorder::create(options, header()).unwrap();
+    let recorder = Recorder::create(options, header(), Redaction::default()).unwrap();
     let mut pipeline = stages(
         &header(),
         Box::new(Moody::default()),
@@ -118,7 +118,7 @@ fn a_full_disk_ends_the_capture_and_not_the_run() {
 fn a_block_does_not_wait_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.pwcap");
-    let recorder = Recorder::create(options(&path), header()).unwrap();
+    let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
     let before = path.metadata().unwrap().len();
     recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
     recorder.background(Tgid(5), Ktime(1), &mut Moody::default());
