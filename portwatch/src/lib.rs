@@ -11,6 +11,7 @@
 //!  sink     Report -> filter -> redact -> text or JSON
 //! ```
 //!
+//! `capture` keeps all that came in and `source::replay` plays it again.
 //! `report` holds the JSON contract's types, `causes` the page about them, `cli` one file a command.
 
 pub mod advise;
