@@ -3,6 +3,7 @@
 mod adversary;
 mod advice;
 mod assign;
+mod capture;
 mod causes;
 mod circumstance;
 mod cli;
