@@ -5,6 +5,7 @@
 //! field added here takes `#[serde(default)]`, none is renamed or given another meaning, and a new
 //! question goes through `capture::fact` as well.
 
+use super::kernel_user::Tunnel;
 use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -166,6 +167,12 @@ pub trait Facts {
 
     /// Path of the cgroup with this id, for processes that are gone.
     fn cgroup(&mut self, id: u64) -> Option<String>;
+
+    /// The network interface that has a UDP port of a namespace, for sockets of the kernel; `hint` is a
+    /// process known to be inside. Nobody can tell by default.
+    fn tunnel(&mut self, _netns: NetnsId, _hint: Tgid, _port: u16) -> Option<Tunnel> {
+        None
+    }
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;

@@ -4,7 +4,9 @@
 //! that is added to them or to their parts takes `#[serde(default)]`, and those of a newer build are
 //! skipped when they are read.
 
-use super::{Call, Cause, Certainty, FreedBy, How, Process, TransportName, Wanted};
+use super::{
+    Call, Cause, Certainty, Endpoint, FreedBy, How, Ports, Process, TransportName, Wanted,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +49,8 @@ pub struct Start {
     pub filters: BTreeMap<String, String>,
     /// Sizes of rings and maps.
     pub sizes: Sizes,
+    /// How far back the past is remembered.
+    pub history: History,
     /// Sockets that the start-up scan found.
     pub snapshot_sockets: u64,
 }
@@ -117,6 +121,19 @@ pub struct Sizes {
     pub watched: u32,
 }
 
+/// How far back a holder without a process is still named by the record of its own socket. The oldest
+/// entries make room for new ones, so it is a number and not a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// Connections whose last descriptor was closed: who had them, when they took and left the port.
+    pub closed_connections: u32,
+    /// Addresses and ports whose last listener is known.
+    pub listeners: u32,
+    /// Up to so many closes a second every connection in TIME_WAIT (60 s) is among them.
+    pub closes_per_second: u32,
+}
+
 /// The end of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +152,12 @@ pub struct Resolved {
     pub wanted: Wanted,
     /// Who wanted it.
     pub requester: Process,
+    /// The ports that were tried, if several: one after another.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port_range: Option<Ports>,
+    /// Where the requester serves the wanted port all the same: on other addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub serves: Vec<Endpoint>,
     /// With `other-port`: the port taken instead.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub port: Option<u16>,

@@ -111,18 +111,24 @@ fn asked(question: &RangeQuestion) -> RangeScan {
     if let Some(to) = question.destination {
         scan.connects = 1;
         scan.peer_port_be = to.port().to_be();
-        scan.peer = match to.ip() {
-            IpAddr::V4(v4) => [0, u64::from(u32::from_ne_bytes(v4.octets()))],
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, rest @ ..] = v6.octets();
-                [
-                    u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-                    u64::from_ne_bytes(rest),
-                ]
-            }
-        };
+        scan.peer = peer_words(to.ip());
     }
     scan
+}
+
+/// An address as the kernel side compares peers (portwatch-ebpf, `sock::peer_words`).
+#[must_use]
+pub fn peer_words(address: IpAddr) -> [u64; 2] {
+    match address {
+        IpAddr::V4(v4) => [0, u64::from(u32::from_ne_bytes(v4.octets()))],
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h, rest @ ..] = v6.octets();
+            [
+                u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+                u64::from_ne_bytes(rest),
+            ]
+        }
+    }
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, RangeError> {

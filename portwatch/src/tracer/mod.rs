@@ -182,6 +182,7 @@ impl Tracer {
             clock: anchor,
             filters: BTreeMap::new(),
             sizes: options.load.sizes(),
+            history: options.load.history(),
             snapshot_sockets: found.sockets + tables.found.len() as u64,
         };
         let own_netns = environment.netns;

@@ -188,6 +188,7 @@ async fn trace(
             match unwatch {
                 Unwatch::Process(tgid) => tracer.control.unwatch_process(tgid.0),
                 Unwatch::Socket(cookie) => tracer.control.unwatch_socket(cookie),
+                Unwatch::Destination(tgid, to) => tracer.control.unwatch_destination(tgid.0, to),
             }
         }
         if limits
