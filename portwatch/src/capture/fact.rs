@@ -5,6 +5,7 @@ use crate::decode::event::{Ktime, NetnsId, Tgid};
 use crate::enrich::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
+use crate::enrich::kernel_user::Tunnel;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub enum Question {
     Cgroup(u64),
     /// [`Facts::range`].
     Range(RangeQuestion),
+    /// [`Facts::tunnel`].
+    Tunnel(NetnsId, Tgid, u16),
     /// [`Facts::port`].
     Port(NetnsId, Tgid, Option<u16>, Option<u16>),
 }
@@ -42,6 +45,8 @@ pub enum Answer {
     Cgroup(Option<String>),
     /// Who holds a range.
     Range(Option<RangeFacts>),
+    /// An interface of the kernel's.
+    Tunnel(Option<Tunnel>),
     /// A port's sockets.
     Port(Option<PortFacts>),
 }
@@ -141,6 +146,15 @@ impl Facts for Told {
     fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
         self.answer(&Question::Range(*question), |answer| match answer {
             Answer::Range(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        let question = Question::Tunnel(netns, hint, port);
+        self.answer(&question, |answer| match answer {
+            Answer::Tunnel(tunnel) => Some(tunnel.clone()),
             _ => None,
         })
         .flatten()

@@ -6,6 +6,7 @@ use crate::decode::event::{Ktime, NetnsId, Tgid};
 use crate::enrich::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
+use crate::enrich::kernel_user::Tunnel;
 
 /// The machine's facts, each written down as it is answered.
 pub struct RecordingFacts {
@@ -62,6 +63,14 @@ impl Facts for RecordingFacts {
         let answer = self.facts.range(question);
         let told = Answer::Range(answer.clone());
         self.recorder.fact(Question::Range(*question), told);
+        answer
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        let answer = self.facts.tunnel(netns, hint, port);
+        let told = Answer::Tunnel(answer.clone());
+        self.recorder
+            .fact(Question::Tunnel(netns, hint, port), told);
         answer
     }
 

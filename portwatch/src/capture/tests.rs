@@ -14,7 +14,7 @@ use super::note::Begin;
 use super::pack::Packer;
 use super::{CaptureReader, Damage, Input, Piece, compat, own_layouts};
 use crate::decode::event::{Ktime, NetnsId};
-use crate::report::{BackendName, ClockAnchor, Sizes, Start};
+use crate::report::{BackendName, ClockAnchor, History, Sizes, Start};
 use std::collections::BTreeMap;
 
 pub(super) const SALT: u32 = 0x5a17;
@@ -44,6 +44,11 @@ pub(super) fn start() -> Start {
             past: 4,
             listeners: 5,
             watched: 6,
+        },
+        history: History {
+            closed_connections: 3,
+            listeners: 5,
+            closes_per_second: 1,
         },
         snapshot_sockets: 7,
     }

@@ -169,10 +169,8 @@ pub trait Facts {
     fn cgroup(&mut self, id: u64) -> Option<String>;
 
     /// The network interface that has a UDP port of a namespace, for sockets of the kernel; `hint` is a
-    /// process known to be inside. Nobody can tell by default.
-    fn tunnel(&mut self, _netns: NetnsId, _hint: Tgid, _port: u16) -> Option<Tunnel> {
-        None
-    }
+    /// process known to be inside.
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel>;
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;

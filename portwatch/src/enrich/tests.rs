@@ -170,6 +170,10 @@ impl Facts for Noted {
         None
     }
 
+    fn tunnel(&mut self, _: NetnsId, _: Tgid, _: u16) -> Option<Tunnel> {
+        None
+    }
+
     fn range(&mut self, _: &RangeQuestion) -> Option<RangeFacts> {
         None
     }

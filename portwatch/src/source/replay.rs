@@ -8,6 +8,7 @@ use crate::decode::event::{Ktime, NetnsId, Socket, Tgid};
 use crate::enrich::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
+use crate::enrich::kernel_user::Tunnel;
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount, Start};
 use crate::sink::SinkError;
@@ -58,6 +59,10 @@ impl Facts for Answers {
 
     fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
         self.with(|told| told.range(question))
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        self.with(|told| told.tunnel(netns, hint, port))
     }
 
     fn port(

@@ -10,6 +10,7 @@ use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
 use crate::enrich::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion, SocketUser,
 };
+use crate::enrich::kernel_user::Tunnel;
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount};
 use crate::sink::filter::{EventName, Filter, Selection};
@@ -84,6 +85,14 @@ impl Facts for Moody {
 
     fn device(&mut self, _: NetnsId, index: u32) -> Option<String> {
         Some(format!("eth{index}"))
+    }
+
+    fn tunnel(&mut self, _: NetnsId, _: Tgid, port: u16) -> Option<Tunnel> {
+        let n = self.next();
+        (n % 2 == 0).then(|| Tunnel {
+            kind: "vxlan".to_owned(),
+            name: format!("vx{port}-{n}"),
+        })
     }
 
     fn cgroup(&mut self, id: u64) -> Option<String> {
