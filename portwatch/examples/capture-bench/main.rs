@@ -20,7 +20,7 @@ use portwatch::capture::{
 use portwatch::correlate::Correlator;
 use portwatch::decode::event::{Ktime, NetnsId, Tgid};
 use portwatch::pipeline::Pipeline;
-use portwatch::report::{BackendName, ClockAnchor, Sizes, Start};
+use portwatch::report::{BackendName, ClockAnchor, History, Sizes, Start};
 use portwatch::sink::filter::{EventName, Filter, Selection};
 use portwatch::sink::json::Json;
 use portwatch::sink::outlet::Direct;
@@ -90,6 +90,7 @@ fn header() -> CaptureHeader {
                     listeners: 0,
                     watched: 0,
                 },
+                history: History::default(),
                 snapshot_sockets: 0,
             },
         },
