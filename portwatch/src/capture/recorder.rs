@@ -56,6 +56,7 @@ struct State {
     number: u64,
     anchor: Option<ClockAnchor>,
     redaction: Redaction,
+    patient: bool,
     /// A record while it is redacted.
     scratch: Vec<u8>,
     /// Inputs that are not in the capture.
@@ -79,6 +80,7 @@ impl Recorder {
         let packer = Packer::new(&header.layouts);
         let salt = u32::from_le_bytes(random()?);
         let path = options.path.display().to_string();
+        let patient = options.patient;
         let writer = Writer::create(options, header, salt, Arc::clone(&fate))?;
         let inner = Arc::new(Inner {
             state: Mutex::new(State {
@@ -87,6 +89,7 @@ impl Recorder {
                 number: 0,
                 anchor: None,
                 redaction,
+                patient,
                 scratch: Vec::new(),
                 missing: 0,
                 known: HashMap::new(),
@@ -306,6 +309,11 @@ impl State {
     /// Hands the block over; where the disk is too slow for that, it is left out.
     fn flush(&mut self) {
         let Some(job) = self.take() else { return };
+        if self.patient {
+            // The thread never waits for us while it has work.
+            let _ = self.jobs.send(job);
+            return;
+        }
         if let Err(
             TrySendError::Full(Job::Block(block)) | TrySendError::Disconnected(Job::Block(block)),
         ) = self.jobs.try_send(job)

@@ -31,6 +31,8 @@ pub struct WriteOptions {
     pub rotate_age: Option<Duration>,
     /// Finished files that are kept.
     pub keep: Option<usize>,
+    /// A slow disk is waited for, instead of leaving records out: for what is no live run.
+    pub patient: bool,
 }
 
 impl WriteOptions {

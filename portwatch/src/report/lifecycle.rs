@@ -49,7 +49,8 @@ pub struct Start {
     pub filters: BTreeMap<String, String>,
     /// Sizes of rings and maps.
     pub sizes: Sizes,
-    /// How far back the past is remembered.
+    /// How far back the past is remembered; zeros where a capture does not say.
+    #[serde(default)]
     pub history: History,
     /// Sockets that the start-up scan found.
     pub snapshot_sockets: u64,
@@ -123,8 +124,8 @@ pub struct Sizes {
 
 /// How far back a holder without a process is still named by the record of its own socket. The oldest
 /// entries make room for new ones, so it is a number and not a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct History {
     /// Connections whose last descriptor was closed: who had them, when they took and left the port.
     pub closed_connections: u32,

@@ -61,6 +61,7 @@ impl CaptureArgs {
             rotate_size: self.capture_rotate_size,
             rotate_age: self.capture_rotate_age,
             keep: self.capture_keep.map(NonZeroUsize::get),
+            patient: false,
         })
     }
 
