@@ -9,6 +9,7 @@ mod cli;
 mod closes;
 mod controls;
 mod crowds;
+mod exhausted;
 mod faults_cgroup;
 mod faults_end;
 mod faults_losses;

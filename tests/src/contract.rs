@@ -29,7 +29,9 @@ pub struct Conflict {
     #[serde(default)]
     pub port_range: Option<PortRange>,
     #[serde(default)]
-    pub tally: Option<Vec<Value>>,
+    pub tally: Option<Vec<Tally>>,
+    #[serde(default)]
+    pub counted: Option<Counted>,
     #[serde(default)]
     pub exhausted_for: Option<String>,
     pub message: String,
@@ -166,7 +168,42 @@ pub struct Range {
     pub high: u16,
     pub contains_port: bool,
     #[serde(default)]
+    pub of_socket: bool,
+    #[serde(default)]
     pub reserved: Option<bool>,
+}
+
+/// Who keeps ports of an exhausted range.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the contract says what each field means")]
+pub struct Tally {
+    #[serde(default)]
+    pub process: Option<Process>,
+    pub state: String,
+    #[serde(default)]
+    pub peer: Option<Endpoint>,
+    #[serde(default)]
+    pub peers: Option<u32>,
+    #[serde(default)]
+    pub origin: Option<String>,
+    #[serde(default)]
+    pub stale_bucket: bool,
+    pub count: u64,
+}
+
+/// The count behind a tally.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the contract says what each field means")]
+pub struct Counted {
+    pub time: String,
+    pub sockets: u64,
+    pub ports: u32,
+    #[serde(default)]
+    pub available: Option<u32>,
+    #[serde(default)]
+    pub missed: u32,
 }
 
 /// The ports of an incident over a fixed range of them.

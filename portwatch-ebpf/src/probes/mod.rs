@@ -10,6 +10,7 @@
 //! | close | `cgroup/sock_release` | release |
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
 //! | bind() under lockdown=confidentiality | `bind4/6`, `tp_btf/sys_exit` | failure without its holders |
+//! | an exhausted range | scan of a bind table | its holders |
 //! | older sockets | `iter/task_file`, scan of the bind tables | snapshot |
 //!
 //! A cgroup or sock_ops program can deny: every path here returns [`ALLOW`].
@@ -17,6 +18,7 @@
 mod blind;
 mod cgroup;
 mod exit;
+mod range;
 mod snapshot;
 mod sockops;
 mod syscalls;

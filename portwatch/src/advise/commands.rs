@@ -40,6 +40,34 @@ pub(super) fn take_down(
     Some(format!("{prefix}ip link set {} down", quote(name)?))
 }
 
+/// Widens the range in the conflict's namespace, upwards first. Not printed when there is nothing to
+/// gain or the namespace cannot be reached. One end even, one odd: the kernel warns otherwise
+/// (net/ipv4/sysctl_net_ipv4.c:ipv4_local_port_range).
+pub(super) fn widen(
+    conflict: &Conflict,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (low, high) = (conflict.range.low, conflict.range.high);
+    let wider = if high < HIGHEST {
+        (low & !1, HIGHEST)
+    } else {
+        (WIDE_LOW, HIGHEST)
+    };
+    if wider.0 > low || (low, high) == wider {
+        return None;
+    }
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!(
+        "{prefix}sysctl -w 'net.ipv4.ip_local_port_range={} {}'",
+        wider.0, wider.1
+    ))
+}
+
+/// The ends of a range as wide as is sensible: below are the ports of most services.
+const WIDE_LOW: u16 = 16384;
+const HIGHEST: u16 = 65535;
+
 /// What makes a command act in the conflict's namespace; empty in the caller's own.
 fn enter(conflict: &Conflict, netns: &NetnsFacts, ground: &Ground) -> Option<String> {
     if ground

@@ -45,7 +45,10 @@ fn exhausted(conflict: &Conflict) -> String {
     let transport = transport(conflict.wanted.transport);
     match conflict.call {
         Call::Bind | Call::Listen => {
-            format!("no {transport} port of the range {range} is free for it")
+            format!(
+                "no {transport} port of the range {range} was free for it; all were by the time \
+                 portwatch looked"
+            )
         }
         // EADDRNOTAVAIL is also what ip6_route_get_saddr gives (net/ipv6/route.c), before any port.
         Call::Connect if conflict.error == "EADDRNOTAVAIL" => format!(

@@ -2,7 +2,7 @@
 
 use super::sharing::opener;
 use super::text::{ago, endpoint, is_own, owner, peer, process, requester, since, state, wanted};
-use super::{gap, sharing};
+use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
 use crate::report::{
@@ -40,6 +40,7 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             (Cause::AlreadyFree, _) => {
                 "whoever had the port let go of it before portwatch could look".to_owned()
             }
+            (Cause::RangeExhausted, _) => exhausted::why(conflict),
             (_, Some(gap)) => gap::without_holder(gap, conflict),
             (_, None) => "why is not known".to_owned(),
         };
@@ -89,7 +90,9 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),
         Cause::SameConnection => same_connection(holder, ground),
-        Cause::AlreadyFree | Cause::Unknown => gap::with_holder(gap, holder, ground),
+        Cause::RangeExhausted | Cause::AlreadyFree | Cause::Unknown => {
+            gap::with_holder(gap, holder, ground)
+        }
     }
 }
 

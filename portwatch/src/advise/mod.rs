@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod exhausted;
 mod gap;
 mod lifecycle;
 mod message;

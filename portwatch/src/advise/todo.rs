@@ -1,7 +1,7 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::commands;
 use super::text::{endpoint, is_own, owner, peer, process};
+use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
@@ -13,7 +13,7 @@ use crate::report::{
 #[must_use]
 pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) -> Vec<Advice> {
     let Some(holder) = conflict.holders.first().filter(|holder| holder.blocking) else {
-        return without_holder(conflict);
+        return without_holder(conflict, netns, ground);
     };
     let mut list: Vec<Advice> = Vec::new();
     let mut reserve = || list.extend(reserve_port(conflict, netns, ground));
@@ -94,7 +94,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             command: commands::take_down(conflict, holder, netns, ground),
         }),
         Cause::AlreadyFree => list.push(retry()),
-        Cause::Unknown => {
+        Cause::RangeExhausted | Cause::Unknown => {
             if holder.origin.is_none() {
                 list.extend(reserve_port(conflict, netns, ground));
             }
@@ -140,19 +140,11 @@ fn same_connection(holder: &Holder) -> Vec<Advice> {
     vec![other, end]
 }
 
-fn without_holder(conflict: &Conflict) -> Vec<Advice> {
+fn without_holder(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) -> Vec<Advice> {
     match (conflict.cause, conflict.wanted.port) {
         (Cause::AlreadyFree, _) => vec![retry()],
-        (_, None) => vec![plain(
-            "range-exhausted",
-            &format!(
-                "every port of {}-{} is in use for this call: close idle connections, reuse them, \
-                 or widen the range (net.ipv4.ip_local_port_range, or the socket's own \
-                 IP_LOCAL_PORT_RANGE)",
-                conflict.range.low, conflict.range.high
-            ),
-        )],
-        (_, Some(_)) => Vec::new(),
+        (Cause::RangeExhausted, _) => exhausted::advice(conflict, netns, ground),
+        (_, _) => Vec::new(),
     }
 }
 

@@ -204,6 +204,27 @@ pub(super) fn of(cause: Cause) -> Entry {
                 "Or end that connection; TIME_WAIT ends by itself after 60 s.",
             ],
         },
+        Cause::RangeExhausted => Entry {
+            means: "no particular port was wanted, and none of the range was free for that call",
+            arises: "connect(): every port of `net.ipv4.ip_local_port_range` has a connection to \
+                     that destination already, or a socket that bind() gave it to; other \
+                     destinations may still work (`exhausted_for: destination`). bind() to port 0, \
+                     listen() without bind() and a UDP socket's first send need a port that nobody \
+                     has at all (`exhausted_for: binds`). TIME_WAIT counts for a minute.",
+            see: &[
+                "ss -tan state all '( sport >= :32768 and sport <= :60999 )' | awk '{print $1, $5}' \
+                 | sort | uniq -c | sort -rn | head",
+                "sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports",
+            ],
+            shows: "How many ports each state and peer takes; no tool counts them by process. \
+                    Sockets that are only bound are not shown.",
+            mend: &[
+                "Keep connections open and use them again, instead of one for each request.",
+                "Widen the range, or connect from another source address or to another one.",
+                "Do not bind() before connect(); where the source address matters, set \
+                 IP_BIND_ADDRESS_NO_PORT.",
+            ],
+        },
         Cause::AlreadyFree => Entry {
             means: "nobody any more: the holder left between the failure and the look",
             arises: "Whoever had the port closed it within microseconds after the failure, and its \

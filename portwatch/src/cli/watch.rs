@@ -27,7 +27,10 @@ pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
     let selection = args.select.selection();
     let runtime = runtime()?;
     runtime.block_on(async {
-        let (mut tracer, facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+        let (mut tracer, mut facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+        if args.show.containers {
+            facts.name_containers();
+        }
         let output = match &args.show.output {
             Some(path) => Output::File(path.clone()),
             None => Output::Stdout,

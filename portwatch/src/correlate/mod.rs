@@ -10,6 +10,7 @@ mod blind;
 pub mod cause;
 pub mod circumstance;
 pub mod conflict_rule;
+pub mod exhausted;
 pub mod holder;
 pub mod incident;
 pub mod keeper;

@@ -73,12 +73,12 @@ fn judge(failure: &Failure, holder: &Holder) -> Outcome {
 }
 
 /// The caller's own address, where bind() has set it.
-fn source(failure: &Failure) -> Option<IpAddr> {
+pub(super) fn source(failure: &Failure) -> Option<IpAddr> {
     Some(failure.socket.local_addr()).filter(|own| !own.is_unspecified())
 }
 
 /// A socket of the table of connections. One whose connect() failed keeps its peer's address.
-fn connected(socket: &Socket) -> bool {
+pub(super) fn connected(socket: &Socket) -> bool {
     match socket.state {
         State::Close | State::Listen => false,
         State::Established

@@ -236,6 +236,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
             reach: None,
         }),
         devices: Vec::new(),
+        range: None,
     }
 }
 

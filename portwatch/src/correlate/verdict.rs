@@ -6,6 +6,7 @@
 use super::blind;
 use super::cause::Gap;
 use super::conflict_rule::Outcome;
+use super::exhausted;
 use super::holder::{Judged, judge_all};
 use super::origin::Proof;
 use super::people::{self, Named};
@@ -65,9 +66,11 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
     let uncertain = judged
         .iter()
         .any(|j| matches!(j.outcome, Outcome::Uncertain(_)));
-    let (cause, certainty, gap) = match blockers.first() {
-        Some(first) => of_holder(first, &failure.walk, ground),
-        None => of_nobody(failure, &judged),
+    let exhausted = exhausted::exhausted(failure, facts, ground.anchor);
+    let (cause, certainty, gap) = match (blockers.first(), &exhausted) {
+        (Some(first), _) => of_holder(first, &failure.walk, ground),
+        (None, Some(exhausted)) => exhausted.reading(),
+        (None, None) => of_nobody(failure, &judged),
     };
     let listed = judged
         .iter()
@@ -88,6 +91,9 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
         holders_total: failure.walk.total,
         truncated: failure.wanted.port.is_some() && (!failure.walk.complete() || uncertain),
         range: words::range(failure),
+        exhausted_for: exhausted.as_ref().and_then(|e| e.exhausted_for()),
+        counted: exhausted.as_ref().and_then(|e| e.counted.clone()),
+        tally: exhausted.and_then(|e| e.tally),
         message: String::new(),
         advice: Vec::new(),
     };

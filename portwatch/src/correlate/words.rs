@@ -150,6 +150,7 @@ pub(super) fn range(failure: &Failure) -> PortRange {
             .wanted
             .port
             .is_some_and(|port| (range.low..=range.high).contains(&port)),
+        of_socket: range.of_socket,
         reserved: failure.wanted.port.and(range.reserved),
     }
 }

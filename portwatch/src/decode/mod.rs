@@ -98,6 +98,14 @@ pub fn kind(raw: &RawRecord) -> Option<u16> {
     cursor::header(raw).ok().map(|header| header.kind)
 }
 
+/// A holder that a scan of a range found, of no failure.
+///
+/// # Errors
+/// A record that makes no sense.
+pub fn holder(raw: &RawRecord) -> Result<event::Holder, DecodeError> {
+    Ok(records::holder(raw, RecordKind::HOLDER)?.1)
+}
+
 /// A record of the start-up scan.
 ///
 /// # Errors

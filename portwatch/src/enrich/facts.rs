@@ -3,7 +3,8 @@
 
 use super::kernel_user::Tunnel;
 use crate::decode::blind::Seen;
-use crate::decode::event::{Comm, Ktime, NetnsId, Tgid};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
+use std::net::SocketAddr;
 
 /// A process as /proc tells it. A field that could not be read in time is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,56 @@ pub struct PortFacts {
     pub range: Option<(u16, u16)>,
 }
 
+/// A range in which a call found no free port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RangeQuestion {
+    /// The namespace.
+    pub netns: NetnsId,
+    /// 6 TCP, 17 UDP.
+    pub protocol: u16,
+    /// Lowest port.
+    pub low: u16,
+    /// Highest port.
+    pub high: u16,
+    /// connect() of TCP: only what keeps it from there is asked for.
+    pub destination: Option<SocketAddr>,
+}
+
+/// Who held a range, a moment after the failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeFacts {
+    /// When it was looked at.
+    pub at: Ktime,
+    /// The sockets, largest group first.
+    pub groups: Vec<RangeGroup>,
+    /// Sockets in all.
+    pub sockets: u32,
+    /// Sockets that are in no group: too many, or they could not be read.
+    pub missed: u32,
+    /// Their users were looked for: a group without any has none.
+    pub looked_for_users: bool,
+}
+
+/// Sockets of a range that one process has or had, alike in all that decides whether they are in
+/// the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeGroup {
+    /// One of them.
+    pub holder: Holder,
+    /// Who has that one now.
+    pub users: Vec<SocketUser>,
+    /// How many they are.
+    pub sockets: u32,
+    /// How many different ports they have.
+    pub count: u32,
+    /// Of these, the ports that no larger group has.
+    pub ports: u32,
+    /// Their different peers; where they are several, that of `holder` is one of them.
+    pub peers: u32,
+    /// Some bind() has used the buckets of these ports, and whoever did is gone.
+    pub stale_bucket: bool,
+}
+
 /// The questions. No answer blocks, none is guessed: a process that is gone, or whose start time
 /// differs from `start`, is `None`.
 pub trait Facts {
@@ -108,6 +159,13 @@ pub trait Facts {
 
     /// Name of a network device in a namespace, if it could be read.
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String>;
+
+    /// Who holds a range of ports, a moment after a call that found none free in it. The answer may
+    /// be as old as [`RangeFacts::at`] says: failures that storm share one. Nobody can tell by
+    /// default.
+    fn range(&mut self, _question: &RangeQuestion) -> Option<RangeFacts> {
+        None
+    }
 
     /// Who has a port of a protocol now (`None` = of TCP and UDP), for failures that come without
     /// holders; `hint` is a process known to be inside the namespace. Nobody can tell by default.

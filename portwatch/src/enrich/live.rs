@@ -3,12 +3,15 @@
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
 use super::cgroups::Cgroups;
-use super::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use super::engines::Engines;
+use super::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
 use super::kernel_user::{self, Tunnel};
 use super::netns::Namespaces;
 use super::proc::Proc;
 pub use super::scan::{Descriptor, ProcScan, SocketFinder};
-use super::{clock, scan, sock_diag};
+use super::{clock, range, scan, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Tgid};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -22,6 +25,18 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// not read every descriptor of the machine each time. Before a younger answer is used, the
 /// descriptors in it are looked at again.
 const USERS_FRESH: Duration = Duration::from_millis(20);
+
+/// Who holds a range is asked again when the answer is older than this, and than so many times
+/// what it cost: failures over a full range come in storms.
+const RANGE_FRESH: Duration = Duration::from_millis(500);
+const RANGE_COST: u32 = 20;
+
+/// What looking at ranges may cost in a row, and the part of all time that it may cost then.
+const RANGE_BURST: Duration = Duration::from_millis(500);
+const RANGE_SHARE: u32 = 10;
+
+/// Ranges that are remembered at most.
+const RANGES_MAX: usize = 64;
 
 /// More sockets than this are not remembered.
 const USERS_MAX: usize = 4096;
@@ -46,8 +61,18 @@ pub struct LiveFacts {
     proc: Proc,
     namespaces: Namespaces,
     cgroups: Cgroups,
+    engines: Option<Engines>,
     finder: Box<dyn SocketFinder + Send>,
     users: HashMap<u64, Answer>,
+    ranges: HashMap<RangeQuestion, RangeAnswer>,
+    /// What looking at ranges has cost and time has not paid for yet, and when that was so.
+    debt: (Duration, Instant),
+}
+
+/// Until when an answer about a range is given again.
+struct RangeAnswer {
+    until: Instant,
+    facts: Option<RangeFacts>,
 }
 
 impl LiveFacts {
@@ -71,8 +96,11 @@ impl LiveFacts {
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
             cgroups: Cgroups::new(root),
+            engines: None,
             finder,
             users: HashMap::new(),
+            ranges: HashMap::new(),
+            debt: (Duration::ZERO, Instant::now()),
         }
     }
 
@@ -83,9 +111,39 @@ impl LiveFacts {
         self.initial
     }
 
+    /// From now on containers have names, if their engines say them in time.
+    pub fn name_containers(&mut self) {
+        self.engines = Some(Engines::new());
+    }
+
     /// The network namespaces, for the start line and for asking each its sockets.
     pub fn namespaces(&mut self) -> &mut Namespaces {
         &mut self.namespaces
+    }
+
+    /// Who holds a range now.
+    fn look_at_range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let found = self.finder.range(question)?;
+        let at = clock::now().ok()?;
+        let inodes: Vec<u64> = found
+            .holders
+            .iter()
+            .filter_map(|holder| holder.socket.inode)
+            .collect();
+        let users: Option<Vec<_>> = match (self.initial, inodes.is_empty()) {
+            (false, _) => None,
+            (true, true) => Some(Vec::new()),
+            (true, false) => {
+                let found = self.finder.users(&inodes);
+                found.map(|found| found.iter().map(line).collect())
+            }
+        };
+        Some(range::gather(
+            at,
+            &found.holders,
+            users.as_deref(),
+            found.missed,
+        ))
     }
 
     /// A remembered answer is fresh and every descriptor in it is still there. That nobody had the
@@ -140,9 +198,12 @@ impl Default for LiveFacts {
 
 impl Facts for LiveFacts {
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
-        self.initial
-            .then(|| self.proc.process(tgid, start))
-            .flatten()
+        let found = self.initial.then(|| self.proc.process(tgid, start));
+        let mut found = found.flatten()?;
+        if let (Some(engines), Some(Some(id))) = (&mut self.engines, &found.container) {
+            found.container_name = engines.name(id, found.container_runtime.as_deref());
+        }
+        Some(found)
     }
 
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
@@ -164,6 +225,34 @@ impl Facts for LiveFacts {
             lines.extend(found.iter().map(line));
         }
         Some(lines)
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let now = Instant::now();
+        if let Some(answer) = self.ranges.get(question)
+            && now < answer.until
+        {
+            return answer.facts.clone();
+        }
+        let (debt, since) = self.debt;
+        let debt = debt.saturating_sub((now - since) / RANGE_SHARE);
+        if debt > RANGE_BURST {
+            return None;
+        }
+        let facts = self.look_at_range(question);
+        let done = Instant::now();
+        self.debt = (debt + (done - now), done);
+        let pause = RANGE_FRESH.max((done - now) * RANGE_COST);
+        self.ranges.retain(|_, answer| done < answer.until);
+        if self.ranges.len() >= RANGES_MAX {
+            self.ranges.clear();
+        }
+        let answer = RangeAnswer {
+            until: done + pause,
+            facts: facts.clone(),
+        };
+        self.ranges.insert(*question, answer);
+        facts
     }
 
     fn cgroup(&mut self, id: u64) -> Option<String> {

@@ -7,12 +7,14 @@ pub mod blind;
 pub mod cgroups;
 pub mod clock;
 pub mod container;
+pub mod engines;
 pub mod facts;
 pub mod kernel_user;
 pub mod live;
 pub mod netns;
 mod patience;
 pub mod proc;
+pub mod range;
 mod scan;
 pub mod sock_diag;
 #[cfg(test)]
@@ -20,8 +22,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::event::{Event, Failure, Ktime, Socket, Task, Tgid, Transport};
-use facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
+use crate::decode::event::{Call, Event, Failure, Ktime, Socket, Task, Tgid, Transport};
+use facts::{Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
 use kernel_user::Tunnel;
 use std::collections::HashSet;
 
@@ -53,6 +55,8 @@ pub struct EventFacts {
     pub netns: Option<NetnsFacts>,
     /// Names of the devices that the event mentions, by index.
     pub devices: Vec<(u32, String)>,
+    /// Who held the range a moment later, if the call wanted any port of it.
+    pub range: Option<RangeFacts>,
 }
 
 impl EventFacts {
@@ -81,8 +85,8 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 }
 
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
-/// of the holders' sockets, these users, sockets without any, the remembered owners, cgroups of the
-/// dead, namespace, devices. Events other
+/// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
+/// without any, the remembered owners, cgroups of the dead, namespace, devices. Events other
 /// than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
@@ -118,11 +122,15 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
             .filter_map(|holder| holder.socket.inode),
     );
     // Nothing to look for is an answer too: no visible process has it.
-    let socket_users = if inodes.is_empty() {
+    let mut socket_users = if inodes.is_empty() {
         Some(Vec::new())
     } else {
         facts.socket_users(&inodes, failure.time)
     };
+    let range = range_question(failure).and_then(|question| facts.range(&question));
+    if let Some(range) = &range {
+        about_range(range, &mut socket_users, &mut asked, facts);
+    }
     for (_, user) in socket_users.iter().flatten() {
         asked.process(user.tgid, user.start, facts);
     }
@@ -167,6 +175,60 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         cgroups,
         netns: Some(netns),
         devices,
+        range,
+    }
+}
+
+/// What to ask of the range in which a call found no free port; UDP-Lite has a table of its own,
+/// which is not looked at.
+fn range_question(failure: &Failure) -> Option<RangeQuestion> {
+    let wanted = &failure.wanted;
+    if wanted.port.is_some() || (failure.call == Call::Bind && wanted.addr.is_none()) {
+        return None;
+    }
+    let protocol = match (failure.socket.transport, failure.socket.protocol) {
+        (Transport::Tcp, _) => 6,
+        (Transport::Udp, 17) => 17,
+        (Transport::Udp, _) => return None,
+    };
+    let connects = failure.call == Call::Connect && failure.socket.transport == Transport::Tcp;
+    if connects && wanted.destination.is_none() {
+        return None;
+    }
+    Some(RangeQuestion {
+        netns: failure.netns,
+        protocol,
+        low: failure.range.low,
+        high: failure.range.high,
+        destination: wanted.destination.filter(|_| connects),
+    })
+}
+
+/// Groups of a range whose processes are looked up.
+const RANGE_NAMED: usize = 32;
+
+/// The processes of the largest groups; who has the socket that stands for each is known.
+fn about_range(
+    range: &RangeFacts,
+    socket_users: &mut Option<Vec<(u64, SocketUser)>>,
+    asked: &mut Asked,
+    facts: &mut dyn Facts,
+) {
+    if !range.looked_for_users {
+        *socket_users = None;
+    }
+    for group in &range.groups {
+        if let (Some(inode), Some(lines)) = (group.holder.socket.inode, socket_users.as_mut()) {
+            lines.extend(group.users.iter().map(|user| (inode, user.clone())));
+        }
+    }
+    for group in range.groups.iter().take(RANGE_NAMED) {
+        if let Some(user) = group.users.first() {
+            asked.process(user.tgid, user.start, facts);
+        }
+        if let Some(owner) = &group.holder.owner {
+            asked.process(owner.tgid, owner.start, facts);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Who has a socket, by the descriptors in /proc: the way that works everywhere, and the slow one.
 
-use super::facts::SocketUser;
+use super::facts::{RangeQuestion, SocketUser};
 use super::proc::{self, Proc};
 use crate::decode::event::Tgid;
+use crate::snapshot::range::Found;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,11 @@ pub trait SocketFinder {
     /// One descriptor for each process and inode, of processes that have one of it now; `None` if
     /// nobody could look. An inode without one has no visible process.
     fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>>;
+
+    /// The sockets that hold a range of ports now; `None` where that cannot be told.
+    fn range(&mut self, _question: &RangeQuestion) -> Option<Found> {
+        None
+    }
 }
 
 /// Reads every descriptor of every process: about a microsecond each, so milliseconds on a small

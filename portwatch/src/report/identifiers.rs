@@ -62,10 +62,22 @@ words! {
         UdpSocket,
         /// connect() with a port of its own: that connection exists already.
         SameConnection,
+        /// No port was wanted, and none of the range was free for the call.
+        RangeExhausted,
         /// The holder left between the failure and the walk.
         AlreadyFree,
         /// It cannot be proven; the message says what is missing.
         Unknown,
+    }
+}
+
+words! {
+    /// What a range has no port for any more.
+    ExhaustedFor "lowercase" {
+        /// connect() to this destination; another one can share the ports.
+        Destination,
+        /// Whatever needs a port of its own: bind(), and any connect() as well.
+        Binds,
     }
 }
 

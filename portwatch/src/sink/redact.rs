@@ -73,6 +73,14 @@ impl Redact {
                 .iter_mut()
                 .for_each(|process| self.holder_process(process));
         }
+        for tally in conflict.tally.iter_mut().flatten() {
+            if let Some(Some(process)) = &mut tally.process {
+                self.holder_process(process);
+            }
+            if let Some(Some(peer)) = &mut tally.peer {
+                self.text(&mut peer.address);
+            }
+        }
         self.text(&mut conflict.message);
         for advice in &mut conflict.advice {
             self.text(&mut advice.text);

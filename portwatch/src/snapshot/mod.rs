@@ -5,9 +5,11 @@
 //! nothing of that goes through user space, so nothing can come between.
 
 pub mod finder;
+pub mod range;
 pub mod tables;
 
 use crate::decode::{self, Found};
+use crate::enrich::facts::RangeQuestion;
 use crate::source::RawRecord;
 use aya::{
     Btf, Ebpf,
@@ -15,6 +17,7 @@ use aya::{
 };
 use bytes::Bytes;
 use portwatch_common::SnapshotRecord;
+use range::{RangeError, RangeScanner};
 use std::io::{self, Read};
 
 /// Program of the object.
@@ -41,6 +44,7 @@ pub enum SnapshotError {
 /// as anything of it is attached.
 pub struct Scanner {
     ebpf: Ebpf,
+    ranges: Option<RangeScanner>,
 }
 
 impl Scanner {
@@ -55,8 +59,28 @@ impl Scanner {
                 .map_err(SnapshotError::Program)
         });
         match loaded {
-            Ok(()) => Ok(Self { ebpf }),
+            Ok(()) => Ok(Self { ebpf, ranges: None }),
             Err(error) => Err(Box::new((ebpf, error))),
+        }
+    }
+
+    /// Loads the scan of ranges.
+    ///
+    /// # Errors
+    /// The kernel refused it; everything else goes on without.
+    pub fn load_ranges(&mut self) -> Result<(), RangeError> {
+        self.ranges = Some(RangeScanner::load(&mut self.ebpf)?);
+        Ok(())
+    }
+
+    /// Who holds a range of ports now; `None` where it cannot be told.
+    ///
+    /// # Errors
+    /// The kernel refused to run the scan.
+    pub fn range(&mut self, question: &RangeQuestion) -> Result<Option<range::Found>, RangeError> {
+        match &mut self.ranges {
+            Some(ranges) => ranges.scan(&mut self.ebpf, question),
+            None => Ok(None),
         }
     }
 

@@ -112,8 +112,12 @@ pub(in crate::sink) fn conflict() -> Conflict {
             low: 32768,
             high: 60999,
             contains_port: true,
+            of_socket: false,
             reserved: Some(false),
         },
+        exhausted_for: None,
+        tally: None,
+        counted: None,
         message:
             "python3 (pid 812) could not bind 0.0.0.0:60001/tcp: the kernel gave that port to \
                   ceph-osd (pid 3013825) for its connection to 10.10.10.2:6836, 2d 4h ago"

@@ -1,11 +1,12 @@
 //! A conflict: told in full at first, afterwards in a line.
 
 use super::super::escape::escape;
+use super::super::time::local_clock;
 use super::Look;
 use super::block::Block;
 use super::holder::holder;
-use super::who::{Place, call, cmdline, foreign, holder_process, port, process, wanted};
-use crate::report::{Cause, Certainty, Conflict};
+use super::who::{Place, call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
+use crate::report::{Cause, Certainty, Conflict, Tally};
 use anstyle::Style;
 use jiff::Timestamp;
 
@@ -47,6 +48,7 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
     );
     block.sentence(&escape(&conflict.message));
     failed(&mut block, conflict, look);
+    tally(&mut block, conflict, look);
     for one in conflict.holders.iter().take(HOLDERS) {
         holder(&mut block, one, at, look);
     }
@@ -55,7 +57,7 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
     }
     // Without a wanted port there is nobody to be sure of.
     if let Some(why) = doubt(conflict.certainty)
-        && conflict.wanted.port.is_some()
+        && (conflict.wanted.port.is_some() || conflict.cause == Cause::RangeExhausted)
     {
         block.field("sure?", Style::new(), why);
     }
@@ -98,6 +100,9 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
     who.push_str(&Place::of(requester).text());
     block.field("failed", Style::new(), &who);
     let mut tried = format!("{} {}", call(conflict.call), wanted(what));
+    if let Some(to) = &what.destination {
+        tried.push_str(&format!(" to {}", endpoint(to)));
+    }
     if !what.options.is_empty() {
         let options: Vec<_> = what.options.iter().map(|option| option.word()).collect();
         tried.push_str(&format!(" with {}", options.join(", ")));
@@ -126,6 +131,54 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
     if let Some(shown) = shown.or_else(exe) {
         block.field("", look.data.faint, &shown);
     }
+}
+
+/// Who holds the range, and when that was counted.
+fn tally(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
+    let (Some(lines), Some(counted)) = (&conflict.tally, &conflict.counted) else {
+        return;
+    };
+    for (n, line) in lines.iter().take(HOLDERS).enumerate() {
+        let label = if n == 0 { "in use" } else { "" };
+        block.field(label, look.data.culprit, &tally_line(line));
+    }
+    let listed: u64 = lines.iter().take(HOLDERS).map(|line| line.count).sum();
+    let all = u64::from(counted.ports);
+    if all > listed {
+        let rest = format!("{} more ports by others", all - listed);
+        block.field("", Style::new(), &rest);
+    }
+    let at = counted.time.parse().map_or_else(
+        |_| escape(&counted.time).into_owned(),
+        |at| local_clock(at, &look.zone),
+    );
+    let of = counted
+        .available
+        .map_or_else(String::new, |all| format!(" of {all}"));
+    let mut text = format!("{}{of} ports in the way at {at}", counted.ports);
+    if counted.missed > 0 {
+        text.push_str(&format!(
+            "; {} sockets more were not looked at",
+            counted.missed
+        ));
+    }
+    block.field("counted", Style::new(), &text);
+}
+
+/// `28000  envoy (pid 3), established -> 10.0.0.1:80`.
+fn tally_line(line: &Tally) -> String {
+    let who = match &line.process {
+        Some(Some(process)) => holder_process(process),
+        Some(None) => "the kernel itself".to_owned(),
+        None => "no process is known".to_owned(),
+    };
+    let state = line.state.word();
+    let to = match (&line.peer, line.peers) {
+        (Some(Some(peer)), _) => format!(" -> {}", endpoint(peer)),
+        (_, Some(peers)) => format!(" -> {peers} peers"),
+        (Some(None) | None, None) => String::new(),
+    };
+    format!("{}  {who}, {state}{to}", line.count)
 }
 
 /// What the block leaves out. That the rest does not block is said only where that is known.
