@@ -67,7 +67,8 @@ pub(super) fn in_flight(holder: &Holder) -> String {
     };
     format!(
         "a socket at {} ({}){whose} has the port, and no process has its descriptor: it is in a \
-         message that nobody has read (SCM_RIGHTS), or registered in an io_uring",
+         message that nobody has read (SCM_RIGHTS), registered in an io_uring, or its process is \
+         just ending",
         endpoint(&holder.local),
         state(holder.state)
     )

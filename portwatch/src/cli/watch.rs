@@ -48,7 +48,10 @@ pub(super) async fn watch<F: Future<Output = ()>>(
     command: impl FnOnce() -> Result<Option<F>>,
 ) -> Result<Watched> {
     let selection = args.select.selection();
-    let (mut tracer, facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+    let (mut tracer, mut facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+    if args.show.containers {
+        facts.name_containers();
+    }
     let output = match &args.show.output {
         Some(path) => Output::File(path.clone()),
         None => Output::Stdout,

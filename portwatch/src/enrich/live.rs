@@ -3,6 +3,7 @@
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
 use super::cgroups::Cgroups;
+use super::engines::Engines;
 use super::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -60,6 +61,7 @@ pub struct LiveFacts {
     proc: Proc,
     namespaces: Namespaces,
     cgroups: Cgroups,
+    engines: Option<Engines>,
     finder: Box<dyn SocketFinder + Send>,
     users: HashMap<u64, Answer>,
     ranges: HashMap<RangeQuestion, RangeAnswer>,
@@ -94,6 +96,7 @@ impl LiveFacts {
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
             cgroups: Cgroups::new(root),
+            engines: None,
             finder,
             users: HashMap::new(),
             ranges: HashMap::new(),
@@ -106,6 +109,11 @@ impl LiveFacts {
     #[must_use]
     pub fn pid_namespace_is_initial(&self) -> bool {
         self.initial
+    }
+
+    /// From now on containers have names, if their engines say them in time.
+    pub fn name_containers(&mut self) {
+        self.engines = Some(Engines::new());
     }
 
     /// The network namespaces, for the start line and for asking each its sockets.
@@ -190,9 +198,12 @@ impl Default for LiveFacts {
 
 impl Facts for LiveFacts {
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
-        self.initial
-            .then(|| self.proc.process(tgid, start))
-            .flatten()
+        let found = self.initial.then(|| self.proc.process(tgid, start));
+        let mut found = found.flatten()?;
+        if let (Some(engines), Some(Some(id))) = (&mut self.engines, &found.container) {
+            found.container_name = engines.name(id, found.container_runtime.as_deref());
+        }
+        Some(found)
     }
 
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {

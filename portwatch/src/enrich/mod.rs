@@ -7,6 +7,7 @@ pub mod blind;
 pub mod cgroups;
 pub mod clock;
 pub mod container;
+pub mod engines;
 pub mod facts;
 pub mod kernel_user;
 pub mod live;

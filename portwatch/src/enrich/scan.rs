@@ -33,8 +33,9 @@ pub trait SocketFinder {
 }
 
 /// Reads every descriptor of every process: about a microsecond each, so milliseconds on a small
-/// machine and a tenth of a second on one with 100 000 descriptors. A table of descriptors that a
-/// single thread keeps apart from its process (`unshare(CLONE_FILES)`) is not seen.
+/// machine and a tenth of a second on one with 100 000 descriptors. Tables of descriptors that single
+/// threads keep apart from their process (`unshare(CLONE_FILES)`) are read only for what was not found
+/// otherwise.
 #[derive(Debug)]
 pub struct ProcScan {
     root: PathBuf,
@@ -48,6 +49,29 @@ impl ProcScan {
         Self {
             root: root.to_owned(),
             proc: Proc::new(root),
+        }
+    }
+
+    /// Adds a process's first descriptor of each wanted socket.
+    fn among(
+        &self,
+        tgid: Tgid,
+        wanted: &HashSet<u64>,
+        links: Vec<PathBuf>,
+        found: &mut Vec<Descriptor>,
+    ) {
+        let mut seen = HashSet::new();
+        for link in links {
+            let Some(inode) = socket_inode(&link) else {
+                continue;
+            };
+            if wanted.contains(&inode)
+                && !seen.contains(&inode)
+                && let Some(descriptor) = self.descriptor(tgid, inode, &link)
+            {
+                seen.insert(inode);
+                found.push(descriptor);
+            }
         }
     }
 
@@ -70,6 +94,15 @@ impl ProcScan {
     }
 }
 
+/// The links of every thread's descriptors.
+fn of_threads(root: &Path, tgid: Tgid) -> Vec<PathBuf> {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries(&root.join(tgid.0.to_string()).join("task"))
+        .flat_map(|thread| entries(&thread.path().join("fd")))
+        .map(|entry| entry.path())
+        .collect()
+}
+
 /// The process still has this very descriptor. One that a thread keeps apart from its process is
 /// not seen, nor one that the process has moved to another number.
 pub(super) fn still_there(root: &Path, proc: &Proc, descriptor: &Descriptor) -> bool {
@@ -84,29 +117,20 @@ pub(super) fn still_there(root: &Path, proc: &Proc, descriptor: &Descriptor) -> 
 
 impl SocketFinder for ProcScan {
     fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
-        let wanted: HashSet<u64> = inodes.iter().copied().collect();
+        let mut wanted: HashSet<u64> = inodes.iter().copied().collect();
         let mut found = Vec::new();
         let mut refused = false;
         for tgid in processes(&self.root)? {
-            let links = match descriptors(&self.root, tgid) {
-                Ok(links) => links,
-                Err(error) => {
-                    refused |= error.kind() == ErrorKind::PermissionDenied;
-                    continue;
-                }
-            };
-            let mut seen = HashSet::new();
-            for link in links {
-                let Some(inode) = socket_inode(&link) else {
-                    continue;
-                };
-                if wanted.contains(&inode)
-                    && !seen.contains(&inode)
-                    && let Some(descriptor) = self.descriptor(tgid, inode, &link)
-                {
-                    seen.insert(inode);
-                    found.push(descriptor);
-                }
+            match descriptors(&self.root, tgid) {
+                Ok(links) => self.among(tgid, &wanted, links, &mut found),
+                Err(error) => refused |= error.kind() == ErrorKind::PermissionDenied,
+            }
+        }
+        wanted.retain(|inode| found.iter().all(|one| one.inode != *inode));
+        if !wanted.is_empty() {
+            for tgid in processes(&self.root)? {
+                let links = of_threads(&self.root, tgid);
+                self.among(tgid, &wanted, links, &mut found);
             }
         }
         // Having seen nothing proves nothing if somebody's descriptors were withheld.

@@ -75,6 +75,11 @@ pub struct ShowArgs {
     /// List the sockets on the port that do not block it as well
     #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = parse::flag)]
     pub neighbours: bool,
+
+    /// Ask Docker, Podman, CRI-O or containerd for the names of containers; a verdict waits a tenth
+    /// of a second for them at most
+    #[arg(long, env = "PORTWATCH_CONTAINERS", value_parser = parse::flag)]
+    pub containers: bool,
 }
 
 /// A word of `--cmdline`.

@@ -121,3 +121,17 @@ fn a_descriptor_is_there_until_it_is_closed_or_its_process_is_another() {
     fake.descriptor(7, 3, "socket:[56]");
     assert!(!still_there(fake.root(), &proc, &one));
 }
+
+/// A thread that keeps a table of its own.
+#[test]
+fn a_descriptor_of_one_thread_is_its_processs() {
+    let fake = FakeProc::new();
+    fake.process(7, "main", 900);
+    fake.process(8, "thread", 905);
+    fake.descriptor(8, 3, "socket:[55]");
+    let tasks = fake.dir(7).join("task");
+    std::fs::create_dir(&tasks).unwrap();
+    std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
+    let found = ProcScan::new(fake.root()).users(&[55, 56]);
+    assert_eq!(found, Some(vec![socket_55(3, 7, "main", 900)]));
+}
