@@ -69,10 +69,9 @@ pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
 
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.
 pub(super) fn process(process: &HolderProcess) -> String {
-    let gone = if process.alive {
-        ""
-    } else {
-        ", no longer running"
+    let gone = match process.alive {
+        Some(false) => ", no longer running",
+        Some(true) | None => "",
     };
     format!("{} (pid {}{gone})", process.comm, process.pid)
 }

@@ -135,6 +135,9 @@ pub struct RangeGroup {
 /// The questions. No answer blocks, none is guessed: a process that is gone, or whose start time
 /// differs from `start`, is `None`.
 pub trait Facts {
+    /// Processes can be looked up at all. Where not, that one is not found says nothing about it.
+    fn sees_processes(&mut self) -> bool;
+
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 

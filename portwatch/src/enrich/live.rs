@@ -188,6 +188,10 @@ impl Default for LiveFacts {
 }
 
 impl Facts for LiveFacts {
+    fn sees_processes(&mut self) -> bool {
+        self.initial
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.initial
             .then(|| self.proc.process(tgid, start))

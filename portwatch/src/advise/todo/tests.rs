@@ -4,10 +4,12 @@ use crate::correlate::testing::{
     NETNS, PORT, S, facts, failure, ground, held_by, holder, owner, process, socket, tcp,
 };
 use crate::correlate::verdict::{Ground, verdict};
-use crate::decode::event::{Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport};
+use crate::decode::event::{
+    Comm, Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport,
+};
 use crate::enrich::EventFacts;
 use crate::enrich::facts::{NetnsFacts, NetnsReach};
-use crate::report::Advice;
+use crate::report::{Advice, Certainty};
 
 fn called(state: State, origin: Origin) -> Holder {
     held_by(
@@ -235,6 +237,52 @@ fn systemds_own_sockets_belong_to_a_unit() {
         list[0].command.as_deref(),
         Some("systemctl list-sockets --all")
     );
+}
+
+/// Many a container or small system has another init, which has no socket units.
+#[test]
+fn another_init_is_not_taken_for_systemd() {
+    let mut held = called(State::Listen, Origin::ExplicitBind);
+    held.owner = None;
+    let mut facts = facts(Some(71234));
+    if let Some((_, user)) = facts
+        .socket_users
+        .as_mut()
+        .and_then(|users| users.first_mut())
+    {
+        (user.tgid, user.comm) = (Tgid(1), Comm(b"init".to_vec()));
+    }
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut said = |exe: Option<&str>| {
+        let mut init = process(1, 50 * S, "init");
+        init.exe = exe.map(|exe| exe.as_bytes().to_vec());
+        facts.processes = vec![init];
+        let list = advice_on(&failure, &facts, &ground());
+        (list[0].id.clone(), list[0].command.clone())
+    };
+    let other = (String::from("stop-holder"), None);
+    assert_eq!(said(Some("/usr/bin/busybox")), other);
+    assert_eq!(said(None), other);
+    let systemd = said(Some("/usr/lib/systemd/systemd (deleted)"));
+    assert_eq!(systemd.0, "socket-unit");
+}
+
+/// "Try again" is for a process that was looked for and has ended.
+#[test]
+fn where_nobody_can_look_nothing_is_said_to_have_ended() {
+    let held = called(State::Listen, Origin::ExplicitBind);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut hidden = facts(None);
+    (hidden.processes, hidden.socket_users) = (Vec::new(), None);
+    hidden.processes_hidden = true;
+    let conflict = verdict(&failure, &hidden, &ground()).conflict;
+    assert!(!conflict.message.contains("no longer"), "{conflict:?}");
+    assert_eq!(ids(&conflict.advice), ["stop-holder"]);
+    assert!(conflict.advice[0].text.starts_with("on the host, stop"));
+    assert_eq!(conflict.certainty, Certainty::Exact);
+    hidden.processes_hidden = false;
+    let conflict = verdict(&failure, &hidden, &ground()).conflict;
+    assert_eq!(ids(&conflict.advice), ["try-again"]);
 }
 
 #[test]

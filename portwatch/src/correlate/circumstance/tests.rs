@@ -41,7 +41,7 @@ fn a_child_of_the_dead_has_it_and_both_are_named() {
     let named: Vec<_> = conflict.holders[0]
         .processes
         .iter()
-        .map(|p| (p.pid, p.has_socket, p.alive))
+        .map(|p| (p.pid, p.has_socket, p.alive == Some(true)))
         .collect();
     assert_eq!(named, [(77, true, true), (3_013_825, false, false)]);
     assert_eq!(
@@ -135,7 +135,7 @@ fn what_only_a_message_holds() {
     let [opener] = conflict.holders[0].processes.as_slice() else {
         panic!("{conflict:#?}")
     };
-    assert!(!opener.has_socket && opener.alive);
+    assert!(!opener.has_socket && opener.alive == Some(true));
     assert!(
         conflict
             .message

@@ -45,9 +45,11 @@ fn processes(holder: &Holder) -> String {
         }
         said = place;
         match (process.has_socket, process.alive) {
-            (true, _) => name,
-            (false, true) => format!("{name}, which runs but has let go of it"),
-            (false, false) => format!("{name}, which has exited"),
+            (true, Some(_)) => name,
+            (true, None) => format!("{name}, the last that is known to have it"),
+            (false, Some(true)) => format!("{name}, which runs but has let go of it"),
+            (false, None) => format!("{name}, which has let go of it"),
+            (false, Some(false)) => format!("{name}, which has exited"),
         }
     });
     let mut text = named.collect::<Vec<_>>().join(", ");
