@@ -98,6 +98,39 @@ pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
     }
 }
 
+/// ` and has had the port for 2d 4h`, ` and has had the port since before portwatch started (10:12:03
+/// UTC)`; empty when the age is not known. A listener listens for less: it counts from its bind().
+pub(super) fn had(holder: &Holder, ground: &Ground) -> String {
+    had_by(" and", holder, ground)
+}
+
+/// As [`had`], said of what `subject` ends with.
+pub(super) fn had_by(subject: &str, holder: &Holder, ground: &Ground) -> String {
+    let since = since(holder, ground);
+    since.strip_prefix(',').map_or_else(String::new, |since| {
+        format!("{subject} has had the port{since}")
+    })
+}
+
+/// Who opened the socket and has it no more.
+pub(super) fn opener(holder: &Holder) -> Option<&HolderProcess> {
+    // One without a stamp had it a moment ago and has ended since.
+    let had = |process: &&HolderProcess| !process.has_socket && process.seen.is_some();
+    holder.processes.iter().find(had)
+}
+
+/// Who got the port for the socket, and who has that socket now if these are others (a program that
+/// the taker started, or that got the descriptor in a message): `; sleep (pid 7) has that socket now`.
+pub(super) fn taker(holder: &Holder) -> (String, String) {
+    match (opener(holder), holder.processes.first()) {
+        (Some(taker), Some(first)) if first.has_socket => (
+            process(taker),
+            format!("; {} has that socket now", owner(holder)),
+        ),
+        (_, _) => (owner(holder), String::new()),
+    }
+}
+
 fn age(holder: &Holder, ground: &Ground) -> Option<String> {
     match (holder.held_ms, holder.held_at_least_ms) {
         (Some(held), _) => Some(format!("{} ago", human(held))),

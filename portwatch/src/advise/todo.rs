@@ -6,7 +6,7 @@ use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
-    Advice, Cause, Conflict, Holder, OptionName, OriginName, StateName, TransportName,
+    Advice, Cause, Conflict, Holder, HolderKind, OptionName, OriginName, StateName, TransportName,
 };
 
 /// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
@@ -93,6 +93,9 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         )),
         Cause::AlreadyFree => list.push(retry()),
         Cause::RangeExhausted | Cause::Unknown => {
+            if conflict.cause == Cause::Unknown {
+                list.push(unproven(conflict, holder));
+            }
             if holder.origin.is_none() {
                 list.extend(reserve_port(conflict, netns, ground));
             }
@@ -190,7 +193,10 @@ fn move_port(conflict: &Conflict) -> Option<Advice> {
 }
 
 fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
-    let who = owner(holder);
+    let who = match holder.processes.is_empty() {
+        true => "whoever has it".to_owned(),
+        false => owner(holder),
+    };
     let what = match holder.peer {
         Some(_) => format!("its connection with {}", peer(holder)),
         None => "that socket".to_owned(),
@@ -268,6 +274,31 @@ fn v6only(holder: &Holder) -> Advice {
         "set IPV6_V6ONLY before bind(): then [::] takes IPv6 only".to_owned()
     };
     plain("v6only", &text)
+}
+
+/// What is true of a connection however it came to the port.
+fn unproven(conflict: &Conflict, holder: &Holder) -> Advice {
+    match holder.state {
+        StateName::TimeWait => {
+            wait("TIME_WAIT ends by itself, 60 s after the close: try again then")
+        }
+        StateName::FinWait1 | StateName::FinWait2 | StateName::LastAck | StateName::Closing
+            if holder.kind == HolderKind::Orphan =>
+        {
+            wait(orphan_ends(holder.state))
+        }
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => end_connection(conflict, holder),
+    }
 }
 
 fn orphan_ends(state: StateName) -> &'static str {

@@ -217,14 +217,16 @@ fn a_failure_asks_each_question_once_in_order() {
     );
     assert_eq!(facts.socket_users.as_ref().map(Vec::len), Some(1));
     assert!(facts.netns.is_some());
-    let started = |pid| facts.runs(Tgid(pid), self::started(pid));
-    assert_eq!((started(812), started(9)), (Some(true), Some(false)));
+    let runs = |facts: &EventFacts, pid| facts.runs(Tgid(pid), started(pid));
+    assert_eq!(
+        (runs(&facts, 812), runs(&facts, 9)),
+        (Some(true), Some(false))
+    );
     let hidden = EventFacts {
         processes_hidden: true,
         ..facts.clone()
     };
-    let started = |pid| hidden.runs(Tgid(pid), self::started(pid));
-    assert_eq!((started(812), started(9)), (Some(true), None));
+    assert_eq!((runs(&hidden, 812), runs(&hidden, 9)), (Some(true), None));
 }
 
 #[test]

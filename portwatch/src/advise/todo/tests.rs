@@ -303,7 +303,16 @@ fn a_socket_unit_is_stopped_with_its_service() {
 }
 
 #[test]
-fn an_unproven_holder_still_has_advice_for_its_port() {
+fn an_unproven_holder_has_advice_that_is_true_however_it_came_there() {
     let list = advice(holder(tcp("10.10.10.1", State::Established)));
-    assert_eq!(ids(&list), ["reserve-port", "move-port"]);
+    assert_eq!(ids(&list), ["end-connection", "reserve-port", "move-port"]);
+    let list = advice(holder(tcp("10.10.10.1", State::TimeWait)));
+    assert_eq!(ids(&list), ["wait", "reserve-port", "move-port"]);
+    // Outside the range as well.
+    for state in [State::Established, State::TimeWait] {
+        let held = holder(tcp("10.10.10.1", state));
+        let mut failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+        (failure.range.low, failure.range.high) = (PORT + 1, PORT + 9);
+        assert_eq!(advice_on(&failure, &facts(Some(71234)), &ground()).len(), 1);
+    }
 }

@@ -47,8 +47,8 @@ fn a_child_of_the_dead_has_it_and_both_are_named() {
     assert_eq!(
         conflict.message,
         "python3 (pid 812) could not bind 0.0.0.0:60001/tcp: sleep (pid 77) still has the listening \
-         socket at 0.0.0.0:60001 of ceph-osd (pid 3013825, no longer running), from which it \
-         inherited the descriptor, for 5m"
+         socket at 0.0.0.0:60001 that it inherited from ceph-osd (pid 3013825, no longer running); \
+         that socket has had the port for 5m"
     );
     let advice: Vec<_> = conflict.advice.iter().map(|a| a.id.as_str()).collect();
     assert_eq!(advice, ["kill-child", "close-on-exec"]);
