@@ -126,7 +126,7 @@ fn service(process: &HolderProcess) -> Option<&str> {
     let unit = process.systemd_unit.as_ref()?.as_deref()?;
     let of_system = process.cgroup.as_ref()?.starts_with("/system.slice/");
     let free = process.container.as_ref()?.is_none();
-    (process.alive && of_system && free && unit.ends_with(".service")).then_some(unit)
+    (process.alive == Some(true) && of_system && free && unit.ends_with(".service")).then_some(unit)
 }
 
 /// One word of a shell; `None` if it has a control character.

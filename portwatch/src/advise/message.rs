@@ -1,14 +1,14 @@
 //! The story of a failed call in one sentence.
 
-use super::sharing::opener;
 use super::text::{
-    ago, closed, endpoint, is_own, owner, peer, process, requester, since, state, wanted,
+    ago, closed, endpoint, had, is_own, opener, owner, peer, process, requester, since, state,
+    taker, wanted,
 };
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
 use crate::report::{
-    Call, Cause, Certainty, Conflict, Holder, OriginName, StateName, TransportName,
+    Call, Cause, Certainty, Conflict, Holder, HolderKind, OriginName, StateName, TransportName,
 };
 
 /// Who could not do what, and who has the port. `gap` says what is missing to a cause `unknown`.
@@ -109,16 +109,18 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
 }
 
 fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
-    let who = owner(holder);
+    let (who, now) = taker(holder);
     let ago = ago(holder, ground);
     if holder.peer.is_none() {
-        return format!("the kernel gave that port to {who} when it sent without binding one{ago}");
+        return format!(
+            "the kernel gave that port to {who} when it sent without binding one{ago}{now}"
+        );
     }
     let peer = peer(holder);
     if holder.peer.as_ref() == Some(&holder.local) {
         return format!(
             "the kernel gave that port to {who} when it tried to connect to the very same, {peer}: \
-             nobody listened there, and so it is connected to itself{ago}"
+             nobody listened there, and so it is connected to itself{ago}{now}"
         );
     }
     let to = match (conflict.wanted.transport, holder.state) {
@@ -130,13 +132,13 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         }
         (TransportName::Tcp | TransportName::Udp, _) => format!("its connection to {peer}"),
     };
-    format!("the kernel gave that port to {who} for {to}{ago}")
+    format!("the kernel gave that port to {who} for {to}{ago}{now}")
 }
 
 fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
     let who = owner(holder);
     let at = endpoint(&holder.local);
-    let since = since(holder, ground);
+    let had = had(holder, ground);
     let who = match opener(holder).filter(|_| holder.processes.iter().any(|p| p.has_socket)) {
         // `sleep listens` would be absurd.
         Some(opener) => format!(
@@ -148,58 +150,62 @@ fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
     match conflict.call {
         // Only SO_REUSEADDR or SO_REUSEPORT on both lets the second one be bound at all.
         Call::Listen => format!(
-            "{who} listens on {at}{since}; both could be bound to the port, but only one of them may \
+            "{who} listens on {at}{had}; both could be bound to the port, but only one of them may \
              listen"
         ),
-        Call::Bind | Call::Connect | Call::Autobind => format!("{who} listens on {at}{since}"),
+        Call::Bind | Call::Connect | Call::Autobind => format!("{who} listens on {at}{had}"),
     }
 }
 
 fn dual_stack(holder: &Holder, ground: &Ground) -> String {
-    let (who, at, since) = (
-        owner(holder),
-        endpoint(&holder.local),
-        since(holder, ground),
-    );
+    let (who, at, had) = (owner(holder), endpoint(&holder.local), had(holder, ground));
     if holder.local.address == "::" {
-        format!("{who} listens on {at} without IPV6_V6ONLY, which takes IPv4 as well{since}")
+        let had = if had.is_empty() {
+            had
+        } else {
+            format!(",{had}")
+        };
+        format!("{who} listens on {at} without IPV6_V6ONLY, which takes IPv4 as well{had}")
     } else {
-        format!(
-            "{who} listens on {at}{since}, and a bind to [::] without IPV6_V6ONLY wants IPv4 as well"
-        )
+        format!("{who} listens on {at}{had}; a bind to [::] without IPV6_V6ONLY wants IPv4 as well")
     }
 }
 
 fn bound(holder: &Holder, ground: &Ground) -> String {
-    let (who, at, since) = (
-        owner(holder),
-        endpoint(&holder.local),
-        since(holder, ground),
-    );
+    let (at, since) = (endpoint(&holder.local), since(holder, ground));
     match &holder.peer {
-        Some(peer) => format!(
-            "{who} bound {at} itself as the source of its connection to {}{since}",
-            endpoint(peer)
+        Some(peer) => {
+            let (who, now) = taker(holder);
+            format!(
+                "{who} bound {at} itself as the source of its connection to {}{since}{now}",
+                endpoint(peer)
+            )
+        }
+        None => format!(
+            "{} has {at} bound without listening on it{since}",
+            owner(holder)
         ),
-        None => format!("{who} has {at} bound without listening on it{since}"),
     }
 }
 
 fn ephemeral_bind(holder: &Holder, ground: &Ground) -> String {
-    let (who, ago) = (owner(holder), ago(holder, ground));
+    let ((who, now), ago) = (taker(holder), ago(holder, ground));
     match &holder.peer {
         Some(peer) if holder.state == StateName::TimeWait => format!(
             "TIME_WAIT still holds the port, which the kernel had given to {who} for a bind to \
              port 0, after its connection to {}{ago}",
             endpoint(peer)
         ),
-        Some(peer) => format!(
-            "the kernel gave that port to {who}, which had asked for any (bind to port 0) and \
-             uses it for its connection to {}{ago}",
-            endpoint(peer)
-        ),
+        Some(peer) => {
+            let uses = if now.is_empty() { "uses" } else { "used" };
+            format!(
+                "the kernel gave that port to {who}, which had asked for any (bind to port 0) and \
+                 {uses} it for its connection to {}{ago}{now}",
+                endpoint(peer)
+            )
+        }
         None => format!(
-            "the kernel gave that port to {who}, which had asked for any (bind to port 0){ago}"
+            "the kernel gave that port to {who}, which had asked for any (bind to port 0){ago}{now}"
         ),
     }
 }
@@ -256,16 +262,20 @@ fn same_connection(holder: &Holder, ground: &Ground) -> String {
 
 /// How many more sockets must go before the port is free.
 fn others(conflict: &Conflict) -> String {
-    let blocking = conflict
-        .holders
-        .iter()
-        .filter(|holder| holder.blocking)
-        .count();
+    let mut others = conflict.holders.iter().filter(|holder| holder.blocking);
+    let first = others.next();
+    let others: Vec<_> = others.collect();
     let at_least = if conflict.truncated { "at least " } else { "" };
-    match blocking {
-        0 | 1 => String::new(),
-        2 => format!("; {at_least}1 more socket blocks it as well"),
-        more => format!("; {at_least}{} more sockets block it as well", more - 1),
+    let accepted = first.is_some_and(|first| first.kind == HolderKind::Listener)
+        && others.iter().all(|one| one.kind == HolderKind::Accepted);
+    match (others.len(), accepted) {
+        (0, _) => String::new(),
+        (1, false) => format!("; {at_least}1 more socket blocks it as well"),
+        (more, false) => format!("; {at_least}{more} more sockets block it as well"),
+        (1, true) => format!("; {at_least}1 connection accepted there blocks it as well"),
+        (more, true) => {
+            format!("; {at_least}{more} connections accepted there block it as well")
+        }
     }
 }
 

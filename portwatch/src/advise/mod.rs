@@ -12,6 +12,7 @@ mod lifecycle;
 mod message;
 mod ports;
 mod sharing;
+mod stop;
 mod text;
 mod todo;
 

@@ -1,27 +1,27 @@
 //! Sockets that two could have, or that somebody else has than the one who opened them.
 
-use super::text::{endpoint, owner, process, since, state};
+use super::text::{endpoint, had, had_by, opener, owner, process, since, state};
 use crate::correlate::verdict::Ground;
-use crate::report::{Holder, HolderProcess, OptionName, StateName};
+use crate::report::{Holder, OptionName, StateName};
 
 /// SO_REUSEPORT on both sides, of two users.
 pub(super) fn other_user(holder: &Holder, ground: &Ground) -> String {
     format!(
-        "{} {} with SO_REUSEPORT{}, and this call has it as well, but that socket is another \
-         user's: a port is shared within one user only",
+        "{} {} with SO_REUSEPORT{}; this call has it as well, but that socket is another user's: \
+         a port is shared within one user only",
         owner(holder),
         has(holder),
-        since(holder, ground)
+        had(holder, ground)
     )
 }
 
 /// SO_REUSEPORT on one side of one program.
 pub(super) fn missing(holder: &Holder, ground: &Ground) -> String {
-    let (who, has, since) = (owner(holder), has(holder), since(holder, ground));
+    let (who, has, had) = (owner(holder), has(holder), had(holder, ground));
     if holder.options.contains(&OptionName::Reuseport) {
-        format!("{who} {has} and shares it with SO_REUSEPORT{since}, which this call is without")
+        format!("{who} {has} with SO_REUSEPORT{had}; this call is without it")
     } else {
-        format!("{who} {has} without SO_REUSEPORT{since}: that this call has it is not enough")
+        format!("{who} {has} without SO_REUSEPORT{had}: that this call has it is not enough")
     }
 }
 
@@ -43,19 +43,13 @@ fn has(holder: &Holder) -> String {
     }
 }
 
-/// Who opened the socket and has it no more.
-pub(super) fn opener(holder: &Holder) -> Option<&HolderProcess> {
-    holder.processes.iter().find(|process| !process.has_socket)
-}
-
 /// A listening descriptor that outlived the process that opened it.
 pub(super) fn inherited(holder: &Holder, ground: &Ground) -> String {
     let (who, at) = (owner(holder), endpoint(&holder.local));
     let from = opener(holder).map_or_else(|| "a process that is gone".to_owned(), process);
     format!(
-        "{who} still has the listening socket at {at} of {from}, from which it inherited the \
-         descriptor{}",
-        since(holder, ground)
+        "{who} still has the listening socket at {at} that it inherited from {from}{}",
+        had_by("; that socket", holder, ground)
     )
 }
 

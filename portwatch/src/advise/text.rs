@@ -78,10 +78,9 @@ pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
 
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.
 pub(super) fn process(process: &HolderProcess) -> String {
-    let gone = if process.alive {
-        ""
-    } else {
-        ", no longer running"
+    let gone = match process.alive {
+        Some(false) => ", no longer running",
+        Some(true) | None => "",
     };
     format!("{} (pid {}{gone})", process.comm, process.pid)
 }
@@ -113,6 +112,39 @@ pub(super) fn closed(holder: &Holder) -> String {
     holder.closed_ms.map_or_else(String::new, |closed| {
         format!(", closed {} ago", human(closed))
     })
+}
+
+/// ` and has had the port for 2d 4h`, ` and has had the port since before portwatch started (10:12:03
+/// UTC)`; empty when the age is not known. A listener listens for less: it counts from its bind().
+pub(super) fn had(holder: &Holder, ground: &Ground) -> String {
+    had_by(" and", holder, ground)
+}
+
+/// As [`had`], said of what `subject` ends with.
+pub(super) fn had_by(subject: &str, holder: &Holder, ground: &Ground) -> String {
+    let since = since(holder, ground);
+    since.strip_prefix(',').map_or_else(String::new, |since| {
+        format!("{subject} has had the port{since}")
+    })
+}
+
+/// Who opened the socket and has it no more.
+pub(super) fn opener(holder: &Holder) -> Option<&HolderProcess> {
+    // One without a stamp had it a moment ago and has ended since.
+    let had = |process: &&HolderProcess| !process.has_socket && process.seen.is_some();
+    holder.processes.iter().find(had)
+}
+
+/// Who got the port for the socket, and who has that socket now if these are others (a program that
+/// the taker started, or that got the descriptor in a message): `; sleep (pid 7) has that socket now`.
+pub(super) fn taker(holder: &Holder) -> (String, String) {
+    match (opener(holder), holder.processes.first()) {
+        (Some(taker), Some(first)) if first.has_socket => (
+            process(taker),
+            format!("; {} has that socket now", owner(holder)),
+        ),
+        (_, _) => (owner(holder), String::new()),
+    }
 }
 
 fn age(holder: &Holder, ground: &Ground) -> Option<String> {

@@ -1,11 +1,12 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::text::{endpoint, is_own, owner, peer, process};
+use super::stop::{in_flight, inherited, stop};
+use super::text::{endpoint, owner, peer};
 use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
-    Advice, Cause, Conflict, Holder, OptionName, OriginName, StateName, TransportName,
+    Advice, Cause, Conflict, Holder, HolderKind, OptionName, OriginName, StateName, TransportName,
 };
 
 /// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
@@ -95,6 +96,9 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }),
         Cause::AlreadyFree => list.push(retry()),
         Cause::RangeExhausted | Cause::Unknown => {
+            if conflict.cause == Cause::Unknown {
+                list.push(unproven(conflict, holder));
+            }
             if holder.origin.is_none() {
                 list.extend(reserve_port(conflict, netns, ground));
             }
@@ -192,7 +196,10 @@ fn move_port(conflict: &Conflict) -> Option<Advice> {
 }
 
 fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
-    let who = owner(holder);
+    let who = match holder.processes.is_empty() {
+        true => "whoever has it".to_owned(),
+        false => owner(holder),
+    };
     let what = match holder.peer {
         Some(_) => format!("its connection with {}", peer(holder)),
         None => "that socket".to_owned(),
@@ -272,79 +279,29 @@ fn v6only(holder: &Holder) -> Advice {
     plain("v6only", &text)
 }
 
-/// Ends the holder, or its socket unit.
-fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
-    if is_own(holder, &conflict.requester) {
-        return vec![plain(
-            "close-own",
-            "it is the same process that has the port: it opens it twice, or did not close the \
-             first socket",
-        )];
-    }
-    let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
-    if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {
-        return vec![Advice {
-            id: "socket-unit".to_owned(),
-            text: format!(
-                "systemd opened the socket for {unit}: stop that unit, and the service that it \
-                 starts; the service alone would be started again"
-            ),
-            command: commands::stop_socket(holder, unit),
-        }];
-    }
-    if systemd {
-        return vec![Advice {
-            id: "socket-unit".to_owned(),
-            text: "systemd itself has the socket, for a socket unit: stop that unit".to_owned(),
-            command: Some("systemctl list-sockets --all".to_owned()),
-        }];
-    }
-    if !holder.processes.is_empty() && holder.processes.iter().all(|p| !p.alive) {
-        return vec![plain(
-            "try-again",
-            "the process that had the port has ended meanwhile: try again",
-        )];
-    }
-    vec![Advice {
-        id: "stop-holder".to_owned(),
-        text: format!("stop {}, or use another port or address", owner(holder)),
-        command: commands::stop_service(conflict, holder),
-    }]
-}
-
-/// Ends the process that has the descriptor by inheritance, and how it comes to that.
-fn inherited(holder: &Holder) -> [Advice; 2] {
-    [
-        Advice {
-            id: "kill-child".to_owned(),
-            text: format!(
-                "end {}, which most likely does not know that it has the socket",
-                owner(holder)
-            ),
-            command: commands::kill(holder),
-        },
-        plain(
-            "close-on-exec",
-            "open the socket with SOCK_CLOEXEC in the server: then programs that it starts do not \
-             inherit it",
-        ),
-    ]
-}
-
-fn in_flight(holder: &Holder) -> Advice {
-    let text = match holder.processes.first().filter(|first| first.alive) {
-        Some(first) => format!(
-            "the socket is closed when whoever has the other end of that Unix socket reads the \
-             message and closes it, or ends; {} may have sent it",
-            process(first)
-        ),
-        None => {
-            "the socket is closed when whoever has the other end of that Unix socket reads the \
-                 message and closes it, or ends"
-                .to_owned()
+/// What is true of a connection however it came to the port.
+fn unproven(conflict: &Conflict, holder: &Holder) -> Advice {
+    match holder.state {
+        StateName::TimeWait => {
+            wait("TIME_WAIT ends by itself, 60 s after the close: try again then")
         }
-    };
-    plain("read-message", &text)
+        StateName::FinWait1 | StateName::FinWait2 | StateName::LastAck | StateName::Closing
+            if holder.kind == HolderKind::Orphan =>
+        {
+            wait(orphan_ends(holder.state))
+        }
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => end_connection(conflict, holder),
+    }
 }
 
 fn orphan_ends(state: StateName) -> &'static str {
@@ -366,7 +323,7 @@ fn retry() -> Advice {
     )
 }
 
-fn plain(id: &str, text: &str) -> Advice {
+pub(super) fn plain(id: &str, text: &str) -> Advice {
     Advice {
         id: id.to_owned(),
         text: text.to_owned(),

@@ -119,11 +119,12 @@ pub fn who(
         OwnerSource::Snapshot => Named::Scanned,
         OwnerSource::LastListener => Named::LastListener,
     };
-    // Nobody could look: the only process known to have had it has not closed it and still runs.
+    // Nobody could look: the only process known to have had it has not closed it and still runs, or
+    // nobody could look at that either.
     let has_socket = *keeper == Keeper::NotSeen
         && owner.released_at.is_none()
         && matches!(owner.source, OwnerSource::Call | OwnerSource::Snapshot)
-        && facts.process(owner.tgid, owner.start).is_some();
+        && facts.runs(owner.tgid, owner.start) != Some(false);
     Who {
         processes: vec![past(owner, has_socket, facts, anchor)],
         named,
@@ -172,8 +173,8 @@ fn present(user: &SocketUser, facts: &EventFacts, anchor: ClockAnchor) -> Holder
     let known = facts.process(user.tgid, user.start);
     let mut process = holder_process(user.tgid, user.start, &user.comm, known, None, anchor);
     // It may have ended since, and its descriptors with it.
-    process.has_socket = known.is_some();
-    process.alive = known.is_some();
+    process.alive = facts.runs(user.tgid, user.start);
+    process.has_socket = process.alive != Some(false);
     process
 }
 
@@ -189,7 +190,7 @@ fn past(owner: &Owner, has_socket: bool, facts: &EventFacts, anchor: ClockAnchor
     );
     process.uid = process.uid.or(Some(owner.uid));
     process.has_socket = has_socket;
-    process.alive = known.is_some();
+    process.alive = facts.runs(owner.tgid, owner.start);
     let seen = owner.released_at.or(owner.seen_at).or(owner.taken_at);
     process.seen = seen.filter(|_| !has_socket).map(|at| rfc3339(anchor, at));
     process
@@ -225,7 +226,7 @@ fn holder_process(
         container_name: place.container_name,
         pod_uid: place.pod_uid,
         has_socket: false,
-        alive: false,
+        alive: None,
         seen: None,
     }
 }

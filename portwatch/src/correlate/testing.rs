@@ -227,6 +227,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
     let users = inode.map(|inode| (inode, user(3_013_825, 50 * S, "ceph-osd")));
     EventFacts {
         processes: vec![process(3_013_825, 50 * S, "ceph-osd")],
+        processes_hidden: false,
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
         tunnel: None,

@@ -158,6 +158,9 @@ pub struct RangeGroup {
 /// differs from `start`, is `None`. None has an answer by default: a tap or a replay that forgot one
 /// would change what is told.
 pub trait Facts {
+    /// Processes can be looked up at all. Where not, that one is not found says nothing about it.
+    fn sees_processes(&mut self) -> bool;
+
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 

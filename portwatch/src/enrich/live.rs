@@ -197,6 +197,10 @@ impl Default for LiveFacts {
 }
 
 impl Facts for LiveFacts {
+    fn sees_processes(&mut self) -> bool {
+        self.initial
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         let found = self.initial.then(|| self.proc.process(tgid, start));
         let mut found = found.flatten()?;

@@ -41,6 +41,8 @@ pub struct Enriched {
 pub struct EventFacts {
     /// Every process that the event or `socket_users` names and that still runs (same start time).
     pub processes: Vec<ProcessFacts>,
+    /// No process could be looked up, so that one is missing above says nothing about it.
+    pub processes_hidden: bool,
     /// Who has the holders' sockets now, by inode; `None` = nobody could look, an inode without a
     /// line = no visible process has it.
     pub socket_users: Option<Vec<(u64, SocketUser)>>,
@@ -68,6 +70,13 @@ impl EventFacts {
         found.map(|(_, path)| path.as_str())
     }
 
+    /// Whether the process `tgid` that started at `start` still runs; `None` = nobody could look.
+    #[must_use]
+    pub fn runs(&self, tgid: Tgid, start: Ktime) -> Option<bool> {
+        let found = self.process(tgid, start).is_some();
+        (found || !self.processes_hidden).then_some(found)
+    }
+
     /// What was read of the process `tgid` that started at `start` (to the precision of /proc).
     #[must_use]
     pub fn process(&self, tgid: Tgid, start: Ktime) -> Option<&ProcessFacts> {
@@ -86,8 +95,8 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
 /// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
-/// without any, the remembered owners, cgroups of the dead, namespace, devices. Events other
-/// than a failure ask for their own process only, an exit for nothing.
+/// without any, the remembered owners, cgroups of the dead, namespace, devices, whether processes
+/// can be seen. Events other than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
         Event::Failure(failure) => about_failure(failure, facts),
@@ -169,6 +178,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         .collect();
     EventFacts {
         processes: asked.found,
+        processes_hidden: !facts.sees_processes(),
         socket_users,
         unowned,
         tunnel,

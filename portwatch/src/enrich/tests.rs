@@ -119,6 +119,11 @@ fn failure(holders: Vec<Holder>) -> Failure {
 struct Noted(Vec<String>);
 
 impl Facts for Noted {
+    fn sees_processes(&mut self) -> bool {
+        self.0.push("sees".to_owned());
+        true
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.0.push(format!("process {} {}", tgid.0, start.0));
         (tgid != Tgid(9)).then(|| ProcessFacts {
@@ -218,6 +223,7 @@ fn a_failure_asks_each_question_once_in_order() {
         "device 40 3",
         "device 40 7",
         "device 40 5",
+        "sees",
     ];
     assert_eq!(questions, expected);
     let pids: Vec<u32> = facts
@@ -231,8 +237,18 @@ fn a_failure_asks_each_question_once_in_order() {
         facts.devices,
         names.map(|(index, name)| (index, name.to_owned()))
     );
-    assert_eq!(facts.socket_users.map(|users| users.len()), Some(1));
+    assert_eq!(facts.socket_users.as_ref().map(Vec::len), Some(1));
     assert!(facts.netns.is_some());
+    let runs = |facts: &EventFacts, pid| facts.runs(Tgid(pid), started(pid));
+    assert_eq!(
+        (runs(&facts, 812), runs(&facts, 9)),
+        (Some(true), Some(false))
+    );
+    let hidden = EventFacts {
+        processes_hidden: true,
+        ..facts.clone()
+    };
+    assert_eq!((runs(&hidden, 812), runs(&hidden, 9)), (Some(true), None));
 }
 
 #[test]
@@ -248,7 +264,10 @@ fn the_start_of_a_record_finds_the_process_of_proc() {
 fn without_sockets_nobody_looks_for_their_users() {
     let holders = vec![holder(None, None, 0, 0)];
     let (questions, facts) = asked(&Event::Failure(Box::new(failure(holders))));
-    assert_eq!(questions, ["process 812 8120001234", "netns 40 Some(812)"]);
+    assert_eq!(
+        questions,
+        ["process 812 8120001234", "netns 40 Some(812)", "sees"]
+    );
     assert_eq!(facts.socket_users, Some(Vec::new()));
 }
 
@@ -258,7 +277,7 @@ fn the_kernels_own_task_is_no_process() {
     let mut failure = failure(holders);
     failure.task = task(0);
     let (questions, _) = asked(&Event::Failure(Box::new(failure)));
-    assert_eq!(questions, ["netns 40 Some(0)"]);
+    assert_eq!(questions, ["netns 40 Some(0)", "sees"]);
 }
 
 #[test]

@@ -132,10 +132,12 @@ pub struct HolderProcess {
     /// Uid of the Kubernetes pod.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pod_uid: Option<String>,
-    /// It has the socket now.
+    /// It has the socket now; with `alive` absent: it was the last to have it, and has not let go of it
+    /// as far as the kernel told.
     pub has_socket: bool,
-    /// This very process (same start time) still runs.
-    pub alive: bool,
+    /// This very process (same start time) still runs; absent where no process can be looked up.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alive: Option<bool>,
     /// When it was last seen with the socket, for one that has it no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<String>,

@@ -41,14 +41,14 @@ fn a_child_of_the_dead_has_it_and_both_are_named() {
     let named: Vec<_> = conflict.holders[0]
         .processes
         .iter()
-        .map(|p| (p.pid, p.has_socket, p.alive))
+        .map(|p| (p.pid, p.has_socket, p.alive == Some(true)))
         .collect();
     assert_eq!(named, [(77, true, true), (3_013_825, false, false)]);
     assert_eq!(
         conflict.message,
         "python3 (pid 812) could not bind 0.0.0.0:60001/tcp: sleep (pid 77) still has the listening \
-         socket at 0.0.0.0:60001 of ceph-osd (pid 3013825, no longer running), from which it \
-         inherited the descriptor, for 5m"
+         socket at 0.0.0.0:60001 that it inherited from ceph-osd (pid 3013825, no longer running); \
+         that socket has had the port for 5m"
     );
     let advice: Vec<_> = conflict.advice.iter().map(|a| a.id.as_str()).collect();
     assert_eq!(advice, ["kill-child", "close-on-exec"]);
@@ -135,7 +135,7 @@ fn what_only_a_message_holds() {
     let [opener] = conflict.holders[0].processes.as_slice() else {
         panic!("{conflict:#?}")
     };
-    assert!(!opener.has_socket && opener.alive);
+    assert!(!opener.has_socket && opener.alive == Some(true));
     assert!(
         conflict
             .message

@@ -35,7 +35,7 @@ fn told(holder: &Holder, taken: Taken, facts: &EventFacts) -> (Vec<(u32, bool, b
     let list = who
         .processes
         .iter()
-        .map(|p| (p.pid, p.has_socket, p.alive))
+        .map(|p| (p.pid, p.has_socket, p.alive == Some(true)))
         .collect();
     (list, who.named)
 }
@@ -52,7 +52,7 @@ fn whoever_has_the_descriptor_is_named_with_all_that_is_known() {
     assert_eq!(osd.cmdline.as_deref().map(<[_]>::len), Some(3));
     assert_eq!(osd.systemd_unit, Some(Some("ceph-osd.service".to_owned())));
     assert_eq!(osd.container, Some(None));
-    assert!(osd.has_socket && osd.alive && osd.seen.is_none());
+    assert!(osd.has_socket && osd.alive == Some(true) && osd.seen.is_none());
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn time_wait_names_who_had_it_and_when() {
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };
-    assert!(!osd.has_socket && osd.alive);
+    assert!(!osd.has_socket && osd.alive == Some(true));
     assert_eq!(osd.seen.as_deref(), Some("2026-11-22T10:20:23.000000000Z"));
     assert_eq!(osd.uid, Some(167));
 }
@@ -116,7 +116,7 @@ fn a_reused_pid_is_not_the_holder() {
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };
-    assert_eq!((osd.comm.as_str(), osd.alive), ("ceph-osd", false));
+    assert_eq!((osd.comm.as_str(), osd.alive), ("ceph-osd", Some(false)));
     assert!(osd.exe.is_none() && osd.cmdline.is_none());
 }
 
@@ -189,6 +189,28 @@ fn without_a_look_the_taker_has_it_only_if_nothing_speaks_against_it() {
         of(&connection(OwnerSource::Call), &facts(None)),
         (false, Named::Seen)
     );
+}
+
+/// In a pid namespace of its own portwatch sees no process: that one is not found is no news of it.
+#[test]
+fn where_nobody_can_look_nobody_is_called_gone() {
+    let mut hidden = facts(None);
+    (hidden.processes, hidden.socket_users) = (Vec::new(), None);
+    hidden.processes_hidden = true;
+    for source in [OwnerSource::Call, OwnerSource::Snapshot] {
+        let process = &of(&connection(source), &hidden).processes[0];
+        assert_eq!((process.has_socket, process.alive), (true, None));
+        assert_eq!(process.seen, None);
+    }
+    let mut released = connection(OwnerSource::Call);
+    if let Some(owner) = released.owner.as_mut() {
+        owner.released_at = Some(Ktime(1_999 * S));
+    }
+    for holder in [released, connection(OwnerSource::Release)] {
+        let process = &of(&holder, &hidden).processes[0];
+        assert_eq!((process.has_socket, process.alive), (false, None));
+        assert!(process.seen.is_some());
+    }
 }
 
 #[test]

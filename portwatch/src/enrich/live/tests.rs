@@ -164,8 +164,10 @@ fn in_a_pid_namespace_of_its_own_nobody_is_looked_up() {
     assert_eq!(stage.facts.process(Tgid(7), Ktime(9_000_000_000)), None);
     assert_eq!(stage.users(&[55]), None);
     assert_eq!(stage.searches(), Vec::<Vec<u64>>::new());
+    assert!(!stage.facts.sees_processes());
 
     let mut stage = Stage::new(true, true);
+    assert!(stage.facts.sees_processes());
     assert!(stage.facts.process(Tgid(7), Ktime(9_000_000_000)).is_some());
 }
 

@@ -52,7 +52,7 @@ pub(in crate::sink) fn ceph_osd() -> HolderProcess {
         container_name: None,
         pod_uid: None,
         has_socket: true,
-        alive: true,
+        alive: Some(true),
         seen: None,
     }
 }
@@ -168,7 +168,7 @@ pub(in crate::sink) fn time_wait() -> Conflict {
     let process = &mut holder.processes[0];
     (process.pid, process.comm) = (4711, "curl".into());
     process.exe = Some("/usr/bin/curl".into());
-    (process.has_socket, process.alive, process.cmdline) = (false, false, None);
+    (process.has_socket, process.alive, process.cmdline) = (false, Some(false), None);
     (process.systemd_unit, process.cgroup) = (None, None);
     process.seen = Some("2026-11-22T10:14:49.000000000Z".into());
     conflict

@@ -4,34 +4,27 @@ use super::super::escape::escape;
 use super::super::time::local_clock;
 use super::Look;
 use super::block::Block;
-use super::holder::holder;
+use super::holders::holders;
 use super::who::{Place, call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
-use crate::report::{Cause, Certainty, Conflict, Tally};
+use crate::report::{Cause, Certainty, Conflict, HolderKind, Tally};
 use anstyle::Style;
 use jiff::Timestamp;
+use std::collections::HashSet;
 
-/// Holders that are told in full.
-const HOLDERS: usize = 5;
+/// Lines of a tally that are told.
+const TALLY: usize = 5;
 
-/// What must be the same for an attempt to be a mere repetition.
+/// What must be the same for an attempt to be a mere repetition: the cause and who comes first. On a
+/// port with many connections the others come and go between two tries.
 pub(super) fn signature(conflict: &Conflict) -> String {
-    let Conflict {
-        cause,
-        certainty,
-        holders,
-        ..
-    } = conflict;
-    let holders = holders.iter().map(|holder| {
-        let pids: Vec<_> = holder.processes.iter().map(|process| process.pid).collect();
-        (
-            &holder.kind,
-            holder.state,
-            &holder.local.address,
-            &holder.peer,
-            pids,
-        )
+    let first = conflict.holders.first().map(|holder| {
+        // One accepted connection is like another.
+        let peer = holder.peer.as_ref();
+        let peer = peer.filter(|_| holder.kind != HolderKind::Accepted);
+        let pid = holder.processes.first().map(|process| process.pid);
+        (holder.kind, &holder.local.address, peer, pid)
     });
-    format!("{cause:?} {certainty:?} {:?}", holders.collect::<Vec<_>>())
+    format!("{:?} {first:?}", conflict.cause)
 }
 
 /// The whole story.
@@ -49,10 +42,9 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
     block.sentence(&escape(&conflict.message));
     failed(&mut block, conflict, look);
     tally(&mut block, conflict, look);
-    for one in conflict.holders.iter().take(HOLDERS) {
-        holder(&mut block, one, at, look);
-    }
-    if let Some(rest) = unlisted(conflict) {
+    let mut said = HashSet::from([conflict.requester.pid]);
+    let shown = holders(&mut block, &conflict.holders, &mut said, at, look);
+    if let Some(rest) = unlisted(conflict, shown) {
         block.field("more", Style::new(), &rest);
     }
     // Without a wanted port there is nobody to be sure of.
@@ -138,11 +130,11 @@ fn tally(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
     let (Some(lines), Some(counted)) = (&conflict.tally, &conflict.counted) else {
         return;
     };
-    for (n, line) in lines.iter().take(HOLDERS).enumerate() {
+    for (n, line) in lines.iter().take(TALLY).enumerate() {
         let label = if n == 0 { "in use" } else { "" };
         block.field(label, look.data.culprit, &tally_line(line));
     }
-    let listed: u64 = lines.iter().take(HOLDERS).map(|line| line.count).sum();
+    let listed: u64 = lines.iter().take(TALLY).map(|line| line.count).sum();
     let all = u64::from(counted.ports);
     if all > listed {
         let rest = format!("{} more ports by others", all - listed);
@@ -182,8 +174,7 @@ fn tally_line(line: &Tally) -> String {
 }
 
 /// What the block leaves out. That the rest does not block is said only where that is known.
-fn unlisted(conflict: &Conflict) -> Option<String> {
-    let shown = conflict.holders.len().min(HOLDERS);
+fn unlisted(conflict: &Conflict, shown: usize) -> Option<String> {
     let total = usize::try_from(conflict.holders_total).unwrap_or(usize::MAX);
     let more = total.max(conflict.holders.len()) - shown;
     let sockets = if more == 1 {
