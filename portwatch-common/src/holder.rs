@@ -22,6 +22,9 @@ pub struct HolderRecord {
     pub fastreuse: i8,
     /// `fastreuseport` of the owner's own bucket; 0 for UDP.
     pub fastreuseport: i8,
+    /// 1: some bind() has used the owner's bucket (`fastreuse` or `fastreuseport` is not -1), so that
+    /// no connect() may share its port; 0 for UDP.
+    pub bound_bucket: u8,
     /// Padding, 0.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     AssignRecord, BlindRecord, Config, Counters, ExitRecord, FailureRecord, HolderRecord, Owner,
-    PortKey, RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
+    PortKey, RangeScan, RecordHeader, ReleaseRecord, SnapshotRecord, Sock, TableScan, Task,
 };
 
 macro_rules! size {
@@ -25,6 +25,7 @@ size! {
     ExitRecord = 72,
     SnapshotRecord = 176,
     TableScan = 48,
+    RangeScan = 88,
     BlindRecord = 120,
     Counters = 216,
 }

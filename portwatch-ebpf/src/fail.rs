@@ -1,6 +1,6 @@
 //! A call that the kernel refused: the record, the walk, the watch.
 
-use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, watched};
+use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, walk::Asker, watched};
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user},
@@ -47,13 +47,16 @@ pub(crate) struct Refusal {
 /// Reports a call that failed for want of a port, with every holder.
 #[inline(always)]
 pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
-    stats::count(refusal.hook, Counter::FAILURES_TRIGGERED);
+    let Some(counters) = stats::row(refusal.hook) else {
+        return;
+    };
+    counters.count(Counter::FAILURES_TRIGGERED);
     if !config::wants_netns(sock::net_inum(sock::net(refusal.sk))) {
-        stats::count(refusal.hook, Counter::FAILURES_FILTERED);
+        counters.count(Counter::FAILURES_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(refusal.hook, Counter::FAILURES_DROPPED);
+        counters.count(Counter::FAILURES_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -70,7 +73,16 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
             let own = sock::port_socket(refusal.sk);
             let net = sock::net(own);
             (*to).flags |= sock::reserved_flags(net, port);
-            let result = walk::walk::<SLOT>(refusal.hook, own, net, port, id, time);
+            let result = walk::walk::<SLOT>(Asker {
+                hook: refusal.hook,
+                own,
+                net,
+                port,
+                connects: refusal.call == Call::CONNECT,
+                peer_port: (*to).addr.port,
+                id,
+                time,
+            });
             if !result.is_null() {
                 (*to).total = (*result).total;
                 (*to).emitted = (*result).emitted;
@@ -87,22 +99,32 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
         }
         port
     };
-    watched::requester(refusal.hook, task::tgid(refusal.task), port);
+    let tgid = task::tgid(refusal.task);
+    watched::requester(refusal.hook, tgid, port);
+    let own = sock::port_socket(refusal.sk);
+    if refusal.call == Call::CONNECT && sock::protocol(own) == sock::IPPROTO_TCP {
+        // SAFETY: the reserved record, filled.
+        let peer_port = unsafe { (*to).addr.port };
+        watched::destination(refusal.hook, tgid, sock::peer_words(own), peer_port.to_be());
+    }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(refusal.hook, Counter::FAILURES_EMITTED);
+    counters.count(Counter::FAILURES_EMITTED);
 }
 
 /// Reports a call that failed for another reason, if that is wanted.
 #[inline(always)]
 pub(crate) fn refused(refusal: Refusal) {
-    stats::count(refusal.hook, Counter::REFUSED_TRIGGERED);
+    let Some(counters) = stats::row(refusal.hook) else {
+        return;
+    };
+    counters.count(Counter::REFUSED_TRIGGERED);
     let wanted = config::refused() && config::wants_netns(sock::net_inum(sock::net(refusal.sk)));
     if !wanted {
-        stats::count(refusal.hook, Counter::REFUSED_FILTERED);
+        counters.count(Counter::REFUSED_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(refusal.hook, Counter::REFUSED_DROPPED);
+        counters.count(Counter::REFUSED_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -112,7 +134,7 @@ pub(crate) fn refused(refusal: Refusal) {
         (*to).flags |= FailureRecord::FLAG_NO_WALK;
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(refusal.hook, Counter::REFUSED_EMITTED);
+    counters.count(Counter::REFUSED_EMITTED);
 }
 
 /// The port that the call was about: 0 if the kernel was to pick one.

@@ -29,6 +29,7 @@
 mod diagnostics;
 mod config;
 mod fail;
+mod holder;
 mod maps;
 mod notes;
 mod owners;

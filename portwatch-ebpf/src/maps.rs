@@ -4,7 +4,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use portwatch_common::{Config, Counters, HookId, Owner, PortKey, SnapshotRecord, TableScan};
+use portwatch_common::{
+    Config, Counters, HookId, Owner, PortKey, RangeScan, SnapshotRecord, TableScan,
+};
 
 use crate::{
     notes::{Key, Note},
@@ -27,6 +29,14 @@ pub(crate) static FAILURES: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// Ports taken and let go: many, only when asked for, never a wake-up.
 #[map]
 pub(crate) static TRAFFIC: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
+/// Who holds a range of ports, while user space asks; never a wake-up.
+#[map]
+pub(crate) static RANGE: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// How far the scan of a range has come.
+#[map]
+pub(crate) static RANGE_SCAN: Array<RangeScan> = Array::with_max_entries(1, 0);
 
 /// Socket cookie -> who took its port, while a descriptor is open.
 #[map]

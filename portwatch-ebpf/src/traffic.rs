@@ -10,19 +10,23 @@ use crate::{
 };
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use portwatch_common::{
-    AssignRecord, Call, Counter, ExitRecord, HookId, Owner, RecordKind, ReleaseRecord,
+    AssignRecord, Call, Counter, ExitRecord, HookId, Origin, Owner, RecordKind, ReleaseRecord,
 };
 
 /// A socket has a port that it did not have before the call.
 #[inline(always)]
 pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
     let task = task::current();
-    if call == Call::BIND || call == Call::LISTEN {
+    // TCP's connect() is told by `connects`.
+    if call != Call::CONNECT || sock::protocol(sk) != sock::IPPROTO_TCP {
         tell_incident(hook, task, sk, origin, call);
     }
-    stats::count(hook, Counter::ASSIGN_TRIGGERED);
+    let Some(counters) = stats::row(hook) else {
+        return;
+    };
+    counters.count(Counter::ASSIGN_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(hook, Counter::ASSIGN_FILTERED);
+        counters.count(Counter::ASSIGN_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<AssignRecord>(0) {
@@ -30,9 +34,9 @@ pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(hook, Counter::ASSIGN_EMITTED);
+            counters.count(Counter::ASSIGN_EMITTED);
         }
-        None => stats::count(hook, Counter::ASSIGN_DROPPED),
+        None => counters.count(Counter::ASSIGN_DROPPED),
     }
 }
 
@@ -42,47 +46,72 @@ pub(crate) fn listens(hook: u32, sk: u64, origin: u8) {
     tell_incident(hook, task::current(), sk, origin, Call::LISTEN);
 }
 
-/// The current process bound a port or listens on it; that may end one of its incidents.
+/// A TCP socket connects from a port that it got now or had before: no news but to an open incident.
+#[inline(always)]
+pub(crate) fn connects(hook: u32, sk: u64, origin: u8) {
+    let task = task::current();
+    if watched::reaches(
+        task::tgid(task),
+        sock::peer_words(sk),
+        sock::peer_port_be(sk),
+    ) {
+        tell_watched(hook, task, sk, origin, Call::CONNECT);
+    }
+}
+
+/// The current process has a port or listens on it; that may end one of its incidents.
 #[inline(always)]
 fn tell_incident(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
     // A TCP socket that is only bound to another port may become a client's.
-    let settles = call == Call::LISTEN || sock::protocol(sk) != sock::IPPROTO_TCP;
-    if !watched::is_news(task::tgid(task), sock::port(sk), settles) {
-        return;
+    let settles =
+        call == Call::LISTEN || (call == Call::BIND && sock::protocol(sk) != sock::IPPROTO_TCP);
+    let picked = origin != Origin::EXPLICIT_BIND;
+    if watched::is_news(task::tgid(task), sock::port(sk), settles, picked) {
+        tell_watched(hook, task, sk, origin, call);
     }
-    stats::count(hook, Counter::WATCHED_TRIGGERED);
+}
+
+#[inline(always)]
+fn tell_watched(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
+    let Some(counters) = stats::row(hook) else {
+        return;
+    };
+    counters.count(Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<AssignRecord>(0) {
         Some(mut record) => {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 1) };
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(hook, Counter::WATCHED_EMITTED);
+            counters.count(Counter::WATCHED_EMITTED);
         }
-        None => stats::count(hook, Counter::WATCHED_DROPPED),
+        None => counters.count(Counter::WATCHED_DROPPED),
     }
 }
 
 /// The last descriptor of a socket is being closed; called before the owner is forgotten.
 #[inline(always)]
 pub(crate) fn released(sk: u64, cookie: u64) {
+    let Some(counters) = stats::row(HookId::SOCK_RELEASE) else {
+        return;
+    };
     if watched::holder_closed(cookie) {
-        stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_TRIGGERED);
+        counters.count(Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<ReleaseRecord>(0) {
             Some(mut record) => {
                 // SAFETY: the reserved record.
                 unsafe { fill_release(record.as_mut_ptr(), sk, cookie, ReleaseRecord::WATCHED) };
                 record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-                stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_EMITTED);
+                counters.count(Counter::WATCHED_EMITTED);
             }
-            None => stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_DROPPED),
+            None => counters.count(Counter::WATCHED_DROPPED),
         }
     }
     if sock::port(sk) == 0 {
         return;
     }
-    stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_TRIGGERED);
+    counters.count(Counter::RELEASE_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_FILTERED);
+        counters.count(Counter::RELEASE_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<ReleaseRecord>(0) {
@@ -90,9 +119,9 @@ pub(crate) fn released(sk: u64, cookie: u64) {
             // SAFETY: the reserved record.
             unsafe { fill_release(record.as_mut_ptr(), sk, cookie, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_EMITTED);
+            counters.count(Counter::RELEASE_EMITTED);
         }
-        None => stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_DROPPED),
+        None => counters.count(Counter::RELEASE_DROPPED),
     }
 }
 
@@ -102,7 +131,10 @@ pub(crate) fn exited(task: u64) {
     if !watched::requester_ended(task) {
         return;
     }
-    stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_TRIGGERED);
+    let Some(counters) = stats::row(HookId::PROCESS_EXIT) else {
+        return;
+    };
+    counters.count(Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<ExitRecord>(0) {
         Some(mut record) => {
             let to = record.as_mut_ptr();
@@ -112,9 +144,9 @@ pub(crate) fn exited(task: u64) {
                 task::fill(&raw mut (*to).task, task);
             }
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_EMITTED);
+            counters.count(Counter::WATCHED_EMITTED);
         }
-        None => stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_DROPPED),
+        None => counters.count(Counter::WATCHED_DROPPED),
     }
 }
 
@@ -156,7 +188,7 @@ unsafe fn fill_release(to: *mut ReleaseRecord, sk: u64, cookie: u64, flags: u32)
     // SAFETY: the caller's promise.
     unsafe {
         (*to).header = header::<ReleaseRecord>(RecordKind::RELEASE, owners::now(), 0);
-        crate::walk::copy_owner(&raw mut (*to).owner, known);
+        crate::holder::copy_owner(&raw mut (*to).owner, known);
         let closer = task::current();
         if task::may_have_had_files(closer) {
             task::fill(&raw mut (*to).task, closer);

@@ -5,15 +5,15 @@
 //! read is a probe read, the count is bounded, and port and namespace are checked again per node.
 
 use crate::{
-    maps::{FAILURES, OWNERS, PAST, WALKS},
-    owners::{self, NOBODY},
+    holder::{self, Bucket},
+    maps::{FAILURES, WALKS},
     sock, stats, watched,
 };
 #[cfg(not(feature = "flat"))]
 use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_get_smp_processor_id};
 use core::ffi::c_void;
-use portwatch_common::{Counter, HolderRecord, Owner, OwnerSource, RecordHeader, RecordKind, Sock};
+use portwatch_common::{Counter, HolderRecord, RecordHeader, Sock};
 
 #[cfg(not(feature = "flat"))]
 /// Nodes visited at most: past a proxy port with 100 000 connections.
@@ -55,9 +55,15 @@ pub(crate) struct Walk {
     blocking: u32,
     listeners: u32,
     neighbours: u32,
+    /// connect() only: the address that it wants to reach, in the two words of its family.
+    peer: [u64; 2],
     port: u16,
     protocol: u16,
+    /// connect() only: the port that it wants to reach, network order; 0 = not known.
+    peer_port_be: u16,
     own_reuse: u8,
+    /// 1: connect() with a port of its own, which only such a connection refuses.
+    connects: u8,
     /// `fastreuse` of the last bucket.
     pub(crate) fastreuse: i8,
     /// `fastreuseport` of the last bucket.
@@ -66,17 +72,41 @@ pub(crate) struct Walk {
     pub(crate) finished: u8,
 }
 
-/// Walks to every socket that has `port`, writing a holder record for each; the result stands in
+/// The call that a walk is made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker {
+    /// One of `portwatch_common::HookId`'s numbers.
+    pub(crate) hook: u32,
+    /// The failing socket.
+    pub(crate) own: u64,
+    /// Its namespace.
+    pub(crate) net: u64,
+    /// The port that it wants, or has.
+    pub(crate) port: u16,
+    /// connect(): it has its port, and wants to reach one.
+    pub(crate) connects: bool,
+    /// The port that connect() wants to reach; 0 = not known.
+    pub(crate) peer_port: u16,
+    /// Id of the failure.
+    pub(crate) id: u64,
+    /// Its time.
+    pub(crate) time: u64,
+}
+
+/// Walks to every socket that has the port, writing a holder record for each; the result stands in
 /// the slot's map value. Null if that is missing, which the verifier wants to hear.
 #[inline(always)]
-pub(crate) fn walk<const SLOT: u32>(
-    hook: u32,
-    own: u64,
-    net: u64,
-    port: u16,
-    id: u64,
-    time: u64,
-) -> *const Walk {
+pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
+    let Asker {
+        hook,
+        own,
+        net,
+        port,
+        connects,
+        peer_port,
+        id,
+        time,
+    } = asker;
     let Some(walk) = WALKS.get_ptr_mut(SLOT) else {
         return core::ptr::null();
     };
@@ -104,6 +134,13 @@ pub(crate) fn walk<const SLOT: u32>(
     state.listeners = 0;
     state.neighbours = 0;
     state.port = port;
+    state.connects = u8::from(connects);
+    state.peer_port_be = peer_port.to_be();
+    state.peer = if connects {
+        sock::peer_words(own)
+    } else {
+        [0; 2]
+    };
     state.own_reuse = sock::reuse(own);
     state.fastreuse = 0;
     state.fastreuseport = 0;
@@ -214,8 +251,12 @@ fn visit(walk: &mut Walk, sk: u64) {
     walk.total = walk.total.wrapping_add(1);
     let listens = walk.protocol == sock::IPPROTO_TCP && sock::state(sk) == Sock::STATE_LISTEN;
     // Both with SO_REUSEADDR and no listener: the rule lets them share, whatever the addresses.
-    let may_block = listens || walk.own_reuse == 0 || sock::reuse(sk) == 0;
-    let room = if listens {
+    let may_block = if walk.connects != 0 {
+        reaches_the_same(walk, sk)
+    } else {
+        listens || walk.own_reuse == 0 || sock::reuse(sk) == 0
+    };
+    let room = if listens && may_block {
         walk.listeners = walk.listeners.wrapping_add(1);
         walk.listeners <= MAX_LISTENERS
     } else if may_block {
@@ -231,103 +272,43 @@ fn visit(walk: &mut Walk, sk: u64) {
         }
         return;
     }
-    stats::count(walk.hook, Counter::HOLDERS_TRIGGERED);
+    let Some(counters) = stats::row(walk.hook) else {
+        return;
+    };
+    counters.count(Counter::HOLDERS_TRIGGERED);
     let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
-        stats::count(walk.hook, Counter::HOLDERS_DROPPED);
+        counters.count(Counter::HOLDERS_DROPPED);
         walk.lost = walk.lost.wrapping_add(1);
         return;
     };
+    let bucket = Bucket {
+        l3mdev: walk.l3mdev,
+        fastreuse: walk.fastreuse,
+        fastreuseport: walk.fastreuseport,
+    };
     let to = record.as_mut_ptr();
-    // SAFETY: the reserved record; every byte is written.
-    unsafe {
-        (*to).header = header::<HolderRecord>(RecordKind::HOLDER, walk.time, walk.id);
-        sock::fill(&raw mut (*to).sock, sk, walk.protocol);
-        (*to).l3mdev = walk.l3mdev;
-        // A kernel that notes connect() in the socket gives a bucket its -1 back when its bound
-        // sockets are gone, whatever else is left (6.18, inet_hashtables.c:
-        // inet_bind_bucket_destroy): there the bucket proves nothing of an accepted connection.
-        let connected = (*to).sock.flags & Sock::FLAG_CONNECT_BIND != 0;
-        (*to).fastreuse = if sock::has_connect_bind() && !connected {
-            0
-        } else {
-            walk.fastreuse
-        };
-        (*to).fastreuseport = walk.fastreuseport;
-        (*to).pad = [0; 6];
-        let cookie = (*to).sock.cookie;
-        (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie, walk.protocol);
-        if cookie != 0 && may_block {
-            watched::holder(walk.hook, cookie);
-        }
+    // SAFETY: the reserved record.
+    let cookie = unsafe {
+        holder::fill(to, sk, walk.protocol, bucket, walk.time, walk.id);
+        (*to).sock.cookie
+    };
+    if cookie != 0 && may_block {
+        watched::holder(walk.hook, cookie);
     }
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
-    stats::count(walk.hook, Counter::HOLDERS_EMITTED);
+    counters.count(Counter::HOLDERS_EMITTED);
     walk.emitted = walk.emitted.wrapping_add(1);
 }
 
-/// Writes who took a socket; returns where that comes from.
-///
-/// # Safety
-/// `to` is valid for writes.
+/// A connection to the end that connect() wants to reach (net/ipv4/inet_hashtables.c:
+/// __inet_check_established compares both ends; the own one may not be known any more).
 #[inline(always)]
-unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64, protocol: u16) -> u32 {
-    let mut found: *const Owner = core::ptr::null();
-    if cookie != 0 {
-        if let Some(owner) = OWNERS.get_ptr(cookie) {
-            found = owner;
-        } else if let Some(owner) = PAST.get_ptr(cookie) {
-            found = owner;
-        }
+fn reaches_the_same(walk: &Walk, sk: u64) -> bool {
+    if walk.peer_port_be != 0 && sock::peer_port_be(sk) != walk.peer_port_be {
+        return false;
     }
-    let mut last_listener = false;
-    // A connection that nobody remembers: one that a listener accepted has no entry until it is
-    // closed, and none at all if it was in TIME_WAIT by then.
-    let state = sock::state(sk);
-    let may_be_accepted = !matches!(
-        state,
-        Sock::STATE_LISTEN | Sock::STATE_CLOSE | Sock::STATE_SYN_SENT
-    );
-    if found.is_null() && may_be_accepted && protocol == sock::IPPROTO_TCP {
-        found = owners::last_listener(sk);
-        last_listener = true;
-    }
-    // SAFETY: a map value that stays mapped; the caller's promise for `to`.
-    unsafe {
-        if found.is_null() {
-            copy_owner(to, &NOBODY);
-            return u32::from(OwnerSource::NONE);
-        }
-        copy_owner(to, found);
-        if last_listener {
-            u32::from(OwnerSource::LAST_LISTENER)
-        } else {
-            u32::from((*found).source)
-        }
-    }
-}
-
-/// Copies word by word: a whole copy becomes a call to a byte-wise `memmove`.
-///
-/// # Safety
-/// `from` is valid for reads, `to` for writes.
-#[inline(always)]
-pub(crate) unsafe fn copy_owner(to: *mut Owner, from: *const Owner) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*to).comm[0] = (*from).comm[0];
-        (*to).comm[1] = (*from).comm[1];
-        (*to).start_time = (*from).start_time;
-        (*to).taken_at = (*from).taken_at;
-        (*to).seen_at = (*from).seen_at;
-        (*to).released_at = (*from).released_at;
-        (*to).cgroup = (*from).cgroup;
-        (*to).tgid = (*from).tgid;
-        (*to).uid = (*from).uid;
-        (*to).origin = (*from).origin;
-        (*to).source = (*from).source;
-        (*to).port = (*from).port;
-        (*to).unproven = (*from).unproven;
-    }
+    let peer = sock::peer_words(sk);
+    peer[0] == walk.peer[0] && peer[1] == walk.peer[1]
 }
 
 /// The head of a record.

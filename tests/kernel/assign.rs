@@ -1,10 +1,10 @@
 //! `--events assign`: every way in which the kernel picks a port, and what follows when it cannot.
 
 use anyhow::{Context, Result, bail, ensure};
-use portwatch_tests::contract::{Assign, Conflict};
+use portwatch_tests::contract::Assign;
 use portwatch_tests::event::Body;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::stage::{HERE, PORT, Stage};
+use portwatch_tests::stage::{HERE, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait::PATIENCE;
 
@@ -174,56 +174,4 @@ fn a_release_is_told_when_asked_for() -> Result<()> {
         "{release:#?}"
     );
     tracer.finish()?.check(true)
-}
-
-/// A call that finds no port in a range of one, which a UDP or TCP socket has.
-fn exhausted(kind: &str, call: &str, errno: &str) -> Result<Option<Conflict>> {
-    let Some(stage) = Stage::set()? else {
-        return Ok(None);
-    };
-    let mut tracer = Tracer::start(&stage.netns, &[])?;
-    let mut server = Puppet::start(&stage.netns, "made-server")?;
-    server.listener("l", "tcp4", &[], SERVICE)?;
-    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
-    let _pinned = stage.netns.pin(PORT)?;
-    let taken = holder.try_bind("s", kind, &[], "0.0.0.0:0")?;
-    ensure!(taken.is_ok(), "{taken:?}");
-    let mut client = Puppet::start(&stage.netns, "made-client")?;
-    client.open("c", kind, &[])?;
-    let answer = client.ask(call)?;
-    ensure!(answer == Err(errno.to_owned()), "{answer:?}");
-    let event = tracer.wait_for("conflict", PATIENCE, |event| event.conflict().is_some())?;
-    tracer.finish()?.check(true)?;
-    let conflict = event.conflict().cloned().context("no conflict")?;
-    ensure!(
-        conflict.error == errno
-            && conflict.wanted.port.is_none()
-            && conflict.requester.pid == client.pid(),
-        "{conflict:#?}"
-    );
-    Ok(Some(conflict))
-}
-
-#[test]
-fn udp_autobind_finds_no_port() -> Result<()> {
-    let conflict = exhausted("udp4", &format!("sendto c {SERVICE}"), "EAGAIN")?;
-    if let Some(conflict) = conflict {
-        ensure!(conflict.call == "autobind", "{conflict:#?}");
-    }
-    Ok(())
-}
-
-#[test]
-fn udp_connect_finds_no_port() -> Result<()> {
-    exhausted("udp4", &format!("connect c {SERVICE}"), "EAGAIN").map(drop)
-}
-
-#[test]
-fn bind_to_0_finds_no_port() -> Result<()> {
-    exhausted("tcp4", &format!("bind c {HERE}:0"), "EADDRINUSE").map(drop)
-}
-
-#[test]
-fn tcp_connect_finds_no_port() -> Result<()> {
-    exhausted("tcp4", &format!("connect c {SERVICE}"), "EADDRNOTAVAIL").map(drop)
 }

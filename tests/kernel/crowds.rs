@@ -69,30 +69,6 @@ fn a_shared_descriptor_has_two_processes() -> Result<()> {
     Ok(())
 }
 
-/// The one that bound it is gone, its child still has the descriptor.
-#[test]
-fn a_child_that_inherited_is_told() -> Result<()> {
-    let Some(stage) = Stage::set()? else {
-        return Ok(());
-    };
-    let tracer = Tracer::start(&stage.netns, &[])?;
-    let mut made = make::listener(&stage.netns)?;
-    let child = u32::try_from(made.holder.tell_number("lend s")?)?;
-    made.exit_holder()?;
-    let event = conflict(&stage, tracer)?;
-    let conflict = event.conflict().context("no conflict")?;
-    let heir = conflict.holders[0]
-        .processes
-        .iter()
-        .find(|process| process.pid == child);
-    ensure!(
-        heir.is_some_and(|heir| heir.has_socket == Some(true) && heir.comm == "sleep"),
-        "{:#}",
-        event.raw
-    );
-    Ok(())
-}
-
 /// A connection and a closed one share the port: all blockers are told, the live one first.
 #[test]
 fn every_blocker_is_told() -> Result<()> {

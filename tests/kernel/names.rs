@@ -156,7 +156,7 @@ fn a_huge_command_line_is_cut() -> Result<()> {
 }
 
 /// In another pid namespace the kernel's process ids are not looked up: a namesake's command line
-/// would be told.
+/// would be told. That the holder was not found there is no news of it either.
 #[test]
 fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
     let Some(stage) = Stage::set()? else {
@@ -167,7 +167,7 @@ fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
     let options = ["--format", "json", "--max-conflicts", "1"];
     let stdout = Stdio::from(printed.reopen()?);
     let mut tracer = Bare::start_under(&wrapper, &stage.netns, &options, stdout)?;
-    let _made = make::established(&stage.netns)?;
+    let made = make::established(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     refused(&mut binder, "tcp4")?;
     ensure!(tracer.end(None)?.success(), "it failed");
@@ -183,6 +183,24 @@ fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
             && requester.comm == "made-binder"
             && requester.exe.is_none()
             && requester.cmdline.is_none(),
+        "{text}"
+    );
+    let process = conflict.holders[0].processes.first();
+    let process = process.context("nobody is named")?;
+    ensure!(
+        process.pid == made.holder.pid()
+            && process.comm == "made-client"
+            && (process.has_socket, process.alive) == (Some(true), None)
+            && process.exe.is_none(),
+        "{text}"
+    );
+    ensure!(
+        conflict.certainty == "exact"
+            && !conflict.message.contains("no longer")
+            && conflict
+                .advice
+                .iter()
+                .all(|a| !a.text.contains("try again")),
         "{text}"
     );
     Ok(())

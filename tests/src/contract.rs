@@ -29,7 +29,11 @@ pub struct Conflict {
     #[serde(default)]
     pub port_range: Option<PortRange>,
     #[serde(default)]
-    pub tally: Option<Vec<Value>>,
+    pub serves: Vec<Endpoint>,
+    #[serde(default)]
+    pub tally: Option<Vec<Tally>>,
+    #[serde(default)]
+    pub counted: Option<Counted>,
     #[serde(default)]
     pub exhausted_for: Option<String>,
     pub message: String,
@@ -46,7 +50,13 @@ pub struct Wanted {
     pub family: String,
     pub address: Option<IpAddr>,
     pub port: Option<u16>,
+    #[serde(default)]
+    pub destination: Option<Endpoint>,
     pub netns: u64,
+    #[serde(default)]
+    pub netns_path: Option<String>,
+    #[serde(default)]
+    pub netns_pid: Option<u32>,
     #[serde(default)]
     pub device: Option<String>,
     pub options: Vec<String>,
@@ -84,7 +94,15 @@ pub struct Process {
     #[serde(default)]
     pub systemd_unit: Option<String>,
     #[serde(default)]
+    pub socket_unit: Option<String>,
+    #[serde(default)]
     pub container: Option<Value>,
+    #[serde(default)]
+    pub container_runtime: Option<String>,
+    #[serde(default)]
+    pub container_name: Option<String>,
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     #[serde(default)]
     pub has_socket: Option<bool>,
     #[serde(default)]
@@ -123,6 +141,12 @@ pub struct Holder {
     pub held_ms: Option<u64>,
     #[serde(default)]
     pub held_at_least_ms: Option<u64>,
+    #[serde(default)]
+    pub closed: Option<String>,
+    #[serde(default)]
+    pub closed_ms: Option<u64>,
+    #[serde(default)]
+    pub kernel_user: Option<String>,
     pub processes: Vec<Process>,
 }
 
@@ -150,7 +174,42 @@ pub struct Range {
     pub high: u16,
     pub contains_port: bool,
     #[serde(default)]
+    pub of_socket: bool,
+    #[serde(default)]
     pub reserved: Option<bool>,
+}
+
+/// Who keeps ports of an exhausted range.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the contract says what each field means")]
+pub struct Tally {
+    #[serde(default)]
+    pub process: Option<Process>,
+    pub state: String,
+    #[serde(default)]
+    pub peer: Option<Endpoint>,
+    #[serde(default)]
+    pub peers: Option<u32>,
+    #[serde(default)]
+    pub origin: Option<String>,
+    #[serde(default)]
+    pub stale_bucket: bool,
+    pub count: u64,
+}
+
+/// The count behind a tally.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the contract says what each field means")]
+pub struct Counted {
+    pub time: String,
+    pub sockets: u64,
+    pub ports: u32,
+    #[serde(default)]
+    pub available: Option<u32>,
+    #[serde(default)]
+    pub missed: u32,
 }
 
 /// The ports of an incident over a fixed range of them.
@@ -193,6 +252,8 @@ pub struct Resolved {
     pub freed_certainty: Option<String>,
     #[serde(default)]
     pub port_range: Option<PortRange>,
+    #[serde(default)]
+    pub serves: Vec<Endpoint>,
     pub message: String,
 }
 

@@ -6,6 +6,8 @@
 //! portwatch and leaves with its status.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bless;
 mod build;
 mod debian;
 mod lint;
@@ -53,6 +55,10 @@ enum Command {
         #[arg(long, value_enum)]
         suite: Option<test::Suite>,
     },
+    /// Measure what captures cost, and fail where a goal is missed.
+    Bench,
+    /// Let the golden captures say from now on what they say now.
+    Bless,
     /// Boot Debian's kernels in QEMU and run the kernel suite on them with every backend.
     Vm(vm::VmArgs),
     /// Check the format, the lints of both sides, and the dependencies.
@@ -75,6 +81,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build { debug } => build::build(debug).map(drop),
         Command::Run { args } => run::run(&args),
         Command::Test { suite } => test::test(suite),
+        Command::Bench => bench::bench(),
+        Command::Bless => bless::bless(),
         Command::Vm(args) => vm::vm(&args),
         Command::Lint => lint::lint(),
     }

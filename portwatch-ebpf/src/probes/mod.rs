@@ -11,6 +11,7 @@
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
 //! | all of bind(), connect(), autobind | functions of the kernel (`function`) by `trampoline` or `kprobe` | the same, from inside |
 //! | bind() under lockdown=confidentiality | `bind4/6`, `tp_btf/sys_exit` | failure without its holders |
+//! | an exhausted range | scan of a bind table | its holders |
 //! | older sockets | `iter/task_file`, scan of the bind tables | snapshot |
 //!
 //! A cgroup or sock_ops program can deny: every path here returns [`ALLOW`].
@@ -20,6 +21,7 @@ mod cgroup;
 mod exit;
 mod function;
 mod kprobe;
+mod range;
 mod snapshot;
 mod sockops;
 mod syscalls;

@@ -5,6 +5,9 @@ use crate::correlate::verdict::Ground;
 use crate::enrich::facts::{NetnsFacts, NetnsReach};
 use crate::report::{Conflict, Holder, HolderProcess};
 
+/// Processes that one command ends at most.
+const KILLED_MAX: usize = 8;
+
 /// Reserves the wanted port beside what is reserved already, in the conflict's namespace. Not
 /// printed when the reserved list is not known, has the port, or the namespace cannot be reached.
 pub(super) fn reserve(
@@ -23,6 +26,46 @@ pub(super) fn reserve(
     Some(format!(
         "{prefix}sysctl -w net.ipv4.ip_local_reserved_ports={reserved}"
     ))
+}
+
+/// Widens the range in the conflict's namespace, upwards first. Not printed when there is nothing to
+/// gain or the namespace cannot be reached. One end even, one odd: the kernel warns otherwise
+/// (net/ipv4/sysctl_net_ipv4.c:ipv4_local_port_range).
+pub(super) fn widen(
+    conflict: &Conflict,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (low, high) = (conflict.range.low, conflict.range.high);
+    let wider = if high < HIGHEST {
+        (low & !1, HIGHEST)
+    } else {
+        (WIDE_LOW, HIGHEST)
+    };
+    if wider.0 > low || (low, high) == wider {
+        return None;
+    }
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!(
+        "{prefix}sysctl -w 'net.ipv4.ip_local_port_range={} {}'",
+        wider.0, wider.1
+    ))
+}
+
+/// The ends of a range as wide as is sensible: below are the ports of most services.
+const WIDE_LOW: u16 = 16384;
+const HIGHEST: u16 = 65535;
+
+/// Takes down the interface that has the port in the kernel, which closes its socket.
+pub(super) fn take_down(
+    conflict: &Conflict,
+    holder: &Holder,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (_, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!("{prefix}ip link set {} down", quote(name)?))
 }
 
 /// What makes a command act in the conflict's namespace; empty in the caller's own.
@@ -51,11 +94,39 @@ pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<Strin
     Some(format!("systemctl stop {}", quote(unit)?))
 }
 
+/// Stops a socket unit of the system's manager, and the services that have its socket.
+pub(super) fn stop_socket(holder: &Holder, unit: &str) -> Option<String> {
+    let mut command = format!("systemctl stop {}", quote(unit)?);
+    let mut told = Vec::new();
+    for process in holder.processes.iter().filter(|process| process.has_socket) {
+        if process.pid == 1 {
+            continue;
+        }
+        let service = service(process)?;
+        if !told.contains(&service) {
+            told.push(service);
+            command = format!("{command} {}", quote(service)?);
+        }
+    }
+    Some(command)
+}
+
+/// Ends every process that has the socket; none if one of them is init.
+pub(super) fn kill(holder: &Holder) -> Option<String> {
+    let having = holder.processes.iter().filter(|process| process.has_socket);
+    let pids: Vec<u32> = having.map(|process| process.pid).collect();
+    if pids.is_empty() || pids.len() > KILLED_MAX || pids.contains(&1) {
+        return None;
+    }
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    Some(format!("kill {}", pids.join(" ")))
+}
+
 fn service(process: &HolderProcess) -> Option<&str> {
     let unit = process.systemd_unit.as_ref()?.as_deref()?;
     let of_system = process.cgroup.as_ref()?.starts_with("/system.slice/");
     let free = process.container.as_ref()?.is_none();
-    (process.alive && of_system && free && unit.ends_with(".service")).then_some(unit)
+    (process.alive == Some(true) && of_system && free && unit.ends_with(".service")).then_some(unit)
 }
 
 /// One word of a shell; `None` if it has a control character.

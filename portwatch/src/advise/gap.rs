@@ -16,8 +16,8 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
     match gap {
         Gap::RangeExhausted => exhausted(conflict),
         Gap::SameConnection => {
-            "its port is taken by a connection between the same two ends; which socket that is was \
-             not looked up"
+            "a connection between the same two ends existed at that moment; none is left among the \
+             sockets of the port, so it has ended, or it was not complete yet (half open)"
                 .to_owned()
         }
         Gap::NotWalked => {
@@ -36,9 +36,7 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
                 uncertain(doubt)
             )
         }
-        Gap::OriginUnproven | Gap::KernelSocket | Gap::FixedSourceTimeWait => {
-            "why is not known".to_owned()
-        }
+        Gap::OriginUnproven | Gap::FixedSourceTimeWait => "why is not known".to_owned(),
     }
 }
 
@@ -47,7 +45,10 @@ fn exhausted(conflict: &Conflict) -> String {
     let transport = transport(conflict.wanted.transport);
     match conflict.call {
         Call::Bind | Call::Listen => {
-            format!("no {transport} port of the range {range} is free for it")
+            format!(
+                "no {transport} port of the range {range} was free for it; all were by the time \
+                 portwatch looked"
+            )
         }
         // EADDRNOTAVAIL is also what ip6_route_get_saddr gives (net/ipv6/route.c), before any port.
         Call::Connect if conflict.error == "EADDRNOTAVAIL" => format!(
@@ -69,6 +70,11 @@ fn uncertain(doubt: Uncertain) -> &'static str {
         }
         Uncertain::ReuseportGroup => "the caller is in a SO_REUSEPORT group already",
         Uncertain::Uid => "SO_REUSEPORT depends on users that are not known",
+        Uncertain::Destination => "where it wanted to connect to could not be read",
+        Uncertain::Source => {
+            "connections from several own addresses lead there, and which address the kernel had \
+             picked for this call is not known"
+        }
         Uncertain::Blind => {
             "lockdown=confidentiality hides what decides between them: the options of the sockets"
         }
@@ -78,17 +84,12 @@ fn uncertain(doubt: Uncertain) -> &'static str {
 
 /// A holder is proven to block, its cause is not.
 pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) -> String {
-    let at = endpoint(&holder.local);
-    let state = state(holder.state);
     let since = since(holder, ground);
     let peer = match &holder.peer {
         Some(peer) => format!(" with {}", endpoint(peer)),
         None => String::new(),
     };
     match gap {
-        Some(Gap::KernelSocket) => {
-            format!("a socket of the kernel itself has {at} ({state}{peer}){since}")
-        }
         Some(Gap::FixedSourceTimeWait) => format!(
             "TIME_WAIT still holds the port after a connection{peer} for which {} had bound it",
             owner(holder)

@@ -1,11 +1,14 @@
 //! The story of a failed call in one sentence.
 
-use super::gap;
-use super::text::{ago, endpoint, owner, peer, requester, since, state, wanted};
+use super::text::{
+    ago, closed, endpoint, had, is_own, opener, owner, peer, process, requester, since, state,
+    taker, wanted,
+};
+use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
 use crate::report::{
-    Call, Cause, Certainty, Conflict, Holder, OriginName, StateName, TransportName,
+    Call, Cause, Certainty, Conflict, Holder, HolderKind, OriginName, StateName, TransportName,
 };
 
 /// Who could not do what, and who has the port. `gap` says what is missing to a cause `unknown`.
@@ -18,8 +21,25 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         Call::Connect => format!("connect from {}", wanted(&conflict.wanted)),
         Call::Autobind => format!("send from {}", wanted(&conflict.wanted)),
     };
+    let what = match &conflict.wanted.destination {
+        Some(to) => format!("{what} to {}", endpoint(to)),
+        None => what,
+    };
     let why = why(conflict, gap, ground);
-    format!("{who} could not {what}: {why}{}", others(conflict))
+    let itself = match conflict.holders.first() {
+        Some(holder) if holder.blocking && is_own(holder, &conflict.requester) => {
+            "; that is the very same process"
+        }
+        Some(_) | None => "",
+    };
+    let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
+    let serves = if serves.is_empty() {
+        String::new()
+    } else {
+        format!("; it serves on {} all the same", serves.join(" and "))
+    };
+    let others = others(conflict);
+    format!("{who} could not {what}: {why}{itself}{others}{serves}")
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
@@ -29,6 +49,7 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             (Cause::AlreadyFree, _) => {
                 "whoever had the port let go of it before portwatch could look".to_owned()
             }
+            (Cause::RangeExhausted, _) => exhausted::why(conflict),
             (_, Some(gap)) => gap::without_holder(gap, conflict),
             (_, None) => "why is not known".to_owned(),
         };
@@ -38,15 +59,17 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::OutboundConnection => outbound(conflict, holder, ground),
         Cause::OutboundTimeWait => format!(
             "TIME_WAIT still holds the port after the connection of {} to {}, for which the kernel \
-             had picked it{}",
+             had picked it{}{}",
             owner(holder),
             peer(holder),
             ago(holder, ground),
+            closed(holder),
         ),
         Cause::ServerTimeWait => format!(
-            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}",
+            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}{}",
             peer(holder),
             owner(holder),
+            closed(holder),
             if remembered {
                 ", the last known listener of the port"
             } else {
@@ -55,10 +78,11 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         ),
         Cause::Orphan => format!(
             "a connection with {} still holds the port in {} though no process has it any more; \
-             it was that of {}",
+             it was that of {}{}",
             peer(holder),
             state(holder.state),
             owner(holder),
+            closed(holder),
         ),
         Cause::AcceptedConnection => format!(
             "{} still has a connection from {} that was accepted on the port, though nothing \
@@ -67,27 +91,38 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             peer(holder),
             since(holder, ground),
         ),
-        Cause::Listener => format!(
-            "{} listens on {}{}",
-            owner(holder),
-            endpoint(&holder.local),
-            since(holder, ground)
-        ),
+        Cause::Listener => listener(conflict, holder, ground),
         Cause::DualStackListener => dual_stack(holder, ground),
         Cause::BoundNotListening => bound(holder, ground),
         Cause::EphemeralBind => ephemeral_bind(holder, ground),
+        Cause::ReuseportOtherUser => sharing::other_user(holder, ground),
+        Cause::ReuseportMissing => sharing::missing(holder, ground),
+        Cause::InheritedDescriptor => sharing::inherited(holder, ground),
+        Cause::DescriptorInFlight => sharing::in_flight(holder),
+        Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),
-        Cause::AlreadyFree | Cause::Unknown => gap::with_holder(gap, holder, ground),
+        Cause::SameConnection => same_connection(holder, ground),
+        Cause::RangeExhausted | Cause::AlreadyFree | Cause::Unknown => {
+            gap::with_holder(gap, holder, ground)
+        }
     }
 }
 
 fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
-    let who = owner(holder);
+    let (who, now) = taker(holder);
     let ago = ago(holder, ground);
     if holder.peer.is_none() {
-        return format!("the kernel gave that port to {who} when it sent without binding one{ago}");
+        return format!(
+            "the kernel gave that port to {who} when it sent without binding one{ago}{now}"
+        );
     }
     let peer = peer(holder);
+    if holder.peer.as_ref() == Some(&holder.local) {
+        return format!(
+            "the kernel gave that port to {who} when it tried to connect to the very same, {peer}: \
+             nobody listened there, and so it is connected to itself{ago}{now}"
+        );
+    }
     let to = match (conflict.wanted.transport, holder.state) {
         (TransportName::Tcp, StateName::SynSent) => {
             format!("its attempt to connect to {peer}, which has not answered yet")
@@ -97,54 +132,80 @@ fn outbound(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
         }
         (TransportName::Tcp | TransportName::Udp, _) => format!("its connection to {peer}"),
     };
-    format!("the kernel gave that port to {who} for {to}{ago}")
+    format!("the kernel gave that port to {who} for {to}{ago}{now}")
+}
+
+fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
+    let who = owner(holder);
+    let at = endpoint(&holder.local);
+    let had = had(holder, ground);
+    let who = match opener(holder).filter(|_| holder.processes.iter().any(|p| p.has_socket)) {
+        // `sleep listens` would be absurd.
+        Some(opener) => format!(
+            "{who} has the socket that {} opened, which",
+            process(opener)
+        ),
+        None => who,
+    };
+    match conflict.call {
+        // Only SO_REUSEADDR or SO_REUSEPORT on both lets the second one be bound at all.
+        Call::Listen => format!(
+            "{who} listens on {at}{had}; both could be bound to the port, but only one of them may \
+             listen"
+        ),
+        Call::Bind | Call::Connect | Call::Autobind => format!("{who} listens on {at}{had}"),
+    }
 }
 
 fn dual_stack(holder: &Holder, ground: &Ground) -> String {
-    let (who, at, since) = (
-        owner(holder),
-        endpoint(&holder.local),
-        since(holder, ground),
-    );
+    let (who, at, had) = (owner(holder), endpoint(&holder.local), had(holder, ground));
     if holder.local.address == "::" {
-        format!("{who} listens on {at} without IPV6_V6ONLY, which takes IPv4 as well{since}")
+        let had = if had.is_empty() {
+            had
+        } else {
+            format!(",{had}")
+        };
+        format!("{who} listens on {at} without IPV6_V6ONLY, which takes IPv4 as well{had}")
     } else {
-        format!(
-            "{who} listens on {at}{since}, and a bind to [::] without IPV6_V6ONLY wants IPv4 as well"
-        )
+        format!("{who} listens on {at}{had}; a bind to [::] without IPV6_V6ONLY wants IPv4 as well")
     }
 }
 
 fn bound(holder: &Holder, ground: &Ground) -> String {
-    let (who, at, since) = (
-        owner(holder),
-        endpoint(&holder.local),
-        since(holder, ground),
-    );
+    let (at, since) = (endpoint(&holder.local), since(holder, ground));
     match &holder.peer {
-        Some(peer) => format!(
-            "{who} bound {at} itself as the source of its connection to {}{since}",
-            endpoint(peer)
+        Some(peer) => {
+            let (who, now) = taker(holder);
+            format!(
+                "{who} bound {at} itself as the source of its connection to {}{since}{now}",
+                endpoint(peer)
+            )
+        }
+        None => format!(
+            "{} has {at} bound without listening on it{since}",
+            owner(holder)
         ),
-        None => format!("{who} has {at} bound without listening on it{since}"),
     }
 }
 
 fn ephemeral_bind(holder: &Holder, ground: &Ground) -> String {
-    let (who, ago) = (owner(holder), ago(holder, ground));
+    let ((who, now), ago) = (taker(holder), ago(holder, ground));
     match &holder.peer {
         Some(peer) if holder.state == StateName::TimeWait => format!(
             "TIME_WAIT still holds the port, which the kernel had given to {who} for a bind to \
              port 0, after its connection to {}{ago}",
             endpoint(peer)
         ),
-        Some(peer) => format!(
-            "the kernel gave that port to {who}, which had asked for any (bind to port 0) and \
-             uses it for its connection to {}{ago}",
-            endpoint(peer)
-        ),
+        Some(peer) => {
+            let uses = if now.is_empty() { "uses" } else { "used" };
+            format!(
+                "the kernel gave that port to {who}, which had asked for any (bind to port 0) and \
+                 {uses} it for its connection to {}{ago}{now}",
+                endpoint(peer)
+            )
+        }
         None => format!(
-            "the kernel gave that port to {who}, which had asked for any (bind to port 0){ago}"
+            "the kernel gave that port to {who}, which had asked for any (bind to port 0){ago}{now}"
         ),
     }
 }
@@ -173,18 +234,48 @@ fn udp(holder: &Holder, ground: &Ground) -> String {
     format!("{who} has a UDP socket {how} at {at}{peer}{since}")
 }
 
+fn same_connection(holder: &Holder, ground: &Ground) -> String {
+    let ends = format!("{} -> {}", endpoint(&holder.local), peer(holder));
+    match (holder.processes.is_empty(), holder.state) {
+        (false, StateName::TimeWait) => format!(
+            "that very connection exists: {ends} was that of {} and is in TIME_WAIT{}",
+            owner(holder),
+            closed(holder),
+        ),
+        (true, StateName::TimeWait) => {
+            format!(
+                "that very connection exists: {ends} is in TIME_WAIT; whose it was is not known"
+            )
+        }
+        (false, state_now) => format!(
+            "that very connection exists: {} has {ends} ({}){}",
+            owner(holder),
+            state(state_now),
+            since(holder, ground),
+        ),
+        (true, state_now) => format!(
+            "that very connection exists: {ends} ({}), whose it is is not known",
+            state(state_now)
+        ),
+    }
+}
+
 /// How many more sockets must go before the port is free.
 fn others(conflict: &Conflict) -> String {
-    let blocking = conflict
-        .holders
-        .iter()
-        .filter(|holder| holder.blocking)
-        .count();
+    let mut others = conflict.holders.iter().filter(|holder| holder.blocking);
+    let first = others.next();
+    let others: Vec<_> = others.collect();
     let at_least = if conflict.truncated { "at least " } else { "" };
-    match blocking {
-        0 | 1 => String::new(),
-        2 => format!("; {at_least}1 more socket blocks it as well"),
-        more => format!("; {at_least}{} more sockets block it as well", more - 1),
+    let accepted = first.is_some_and(|first| first.kind == HolderKind::Listener)
+        && others.iter().all(|one| one.kind == HolderKind::Accepted);
+    match (others.len(), accepted) {
+        (0, _) => String::new(),
+        (1, false) => format!("; {at_least}1 more socket blocks it as well"),
+        (more, false) => format!("; {at_least}{more} more sockets block it as well"),
+        (1, true) => format!("; {at_least}1 connection accepted there blocks it as well"),
+        (more, true) => {
+            format!("; {at_least}{more} connections accepted there block it as well")
+        }
     }
 }
 

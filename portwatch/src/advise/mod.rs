@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod exhausted;
 mod gap;
 mod lifecycle;
 mod message;
 mod ports;
+mod sharing;
+mod stop;
 mod text;
 mod todo;
 

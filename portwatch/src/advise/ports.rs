@@ -29,6 +29,18 @@ impl PortList {
         self.ranges.iter().any(|range| range.contains(&port))
     }
 
+    /// How many ports of `low..=high` are in the list.
+    #[must_use]
+    pub fn count_within(&self, low: u16, high: u16) -> u32 {
+        let within = self.ranges.iter().map(|range| {
+            let (from, to) = (*range.start().max(&low), *range.end().min(&high));
+            u32::from(to)
+                .saturating_add(1)
+                .saturating_sub(u32::from(from))
+        });
+        within.sum()
+    }
+
     fn tidy(&mut self) {
         self.ranges
             .sort_by_key(|range| (*range.start(), *range.end()));
@@ -118,6 +130,18 @@ mod tests {
         for text in ["x", "70000", "5-", "9-5", "1 2", "-", "1-2-3"] {
             assert_eq!(text.parse::<PortList>(), Err(NotAPortList), "{text}");
         }
+    }
+
+    #[test]
+    fn ports_within_a_range_are_counted() {
+        let list: PortList = "10-12,20,60000-65535".parse().unwrap();
+        let count = |low, high| list.count_within(low, high);
+        assert_eq!(count(1, 9), 0);
+        assert_eq!(count(11, 20), 3);
+        assert_eq!(count(12, 19), 1);
+        assert_eq!(count(13, 19), 0);
+        assert_eq!(count(65535, 65535), 1);
+        assert_eq!(count(1, 65535), 4 + 5536);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use crate::correlate::verdict::Ground;
 use crate::report::time::{human, time_of_day};
-use crate::report::{Endpoint, Holder, HolderProcess, Process, StateName, TransportName, Wanted};
+use crate::report::{
+    Endpoint, Holder, HolderProcess, Ports, Process, StateName, TransportName, Wanted,
+};
 use std::net::IpAddr;
 
 /// `10.0.0.1:80`, `[::1]:80`.
@@ -20,9 +22,16 @@ fn host(address: &str) -> String {
 
 /// `0.0.0.0:60001/tcp`.
 pub(super) fn wanted(wanted: &Wanted) -> String {
-    let port = wanted
-        .port
-        .map_or_else(|| "*".to_owned(), |port| port.to_string());
+    wanted_of(wanted, None)
+}
+
+/// `0.0.0.0:6800-6804/tcp` where several ports were tried.
+pub(super) fn wanted_of(wanted: &Wanted, ports: Option<Ports>) -> String {
+    let port = match (ports, wanted.port) {
+        (Some(Ports { low, high }), _) => format!("{low}-{high}"),
+        (None, Some(port)) => port.to_string(),
+        (None, None) => "*".to_owned(),
+    };
     format!(
         "{}:{port}/{}",
         host(&wanted.address),
@@ -56,17 +65,22 @@ pub(super) fn owner(holder: &Holder) -> String {
         .count();
     match more {
         0 => process(first),
-        1 => format!("{} and 1 more process", process(first)),
-        more => format!("{} and {more} more processes", process(first)),
+        1 => format!("{} with 1 more process", process(first)),
+        more => format!("{} with {more} more processes", process(first)),
     }
+}
+
+/// The caller itself has the socket, and nobody else.
+pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
+    let mut having = holder.processes.iter().filter(|p| p.has_socket).peekable();
+    having.peek().is_some() && having.all(|p| p.pid == requester.pid)
 }
 
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.
 pub(super) fn process(process: &HolderProcess) -> String {
-    let gone = if process.alive {
-        ""
-    } else {
-        ", no longer running"
+    let gone = match process.alive {
+        Some(false) => ", no longer running",
+        Some(true) | None => "",
     };
     format!("{} (pid {}{gone})", process.comm, process.pid)
 }
@@ -90,6 +104,46 @@ pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
         (Some(held), _) => format!(", for {}", human(held)),
         (None, Some(age)) => format!(", since {age}"),
         (None, None) => String::new(),
+    }
+}
+
+/// `, closed 12s ago`; empty where that was not seen.
+pub(super) fn closed(holder: &Holder) -> String {
+    holder.closed_ms.map_or_else(String::new, |closed| {
+        format!(", closed {} ago", human(closed))
+    })
+}
+
+/// ` and has had the port for 2d 4h`, ` and has had the port since before portwatch started (10:12:03
+/// UTC)`; empty when the age is not known. A listener listens for less: it counts from its bind().
+pub(super) fn had(holder: &Holder, ground: &Ground) -> String {
+    had_by(" and", holder, ground)
+}
+
+/// As [`had`], said of what `subject` ends with.
+pub(super) fn had_by(subject: &str, holder: &Holder, ground: &Ground) -> String {
+    let since = since(holder, ground);
+    since.strip_prefix(',').map_or_else(String::new, |since| {
+        format!("{subject} has had the port{since}")
+    })
+}
+
+/// Who opened the socket and has it no more.
+pub(super) fn opener(holder: &Holder) -> Option<&HolderProcess> {
+    // One without a stamp had it a moment ago and has ended since.
+    let had = |process: &&HolderProcess| !process.has_socket && process.seen.is_some();
+    holder.processes.iter().find(had)
+}
+
+/// Who got the port for the socket, and who has that socket now if these are others (a program that
+/// the taker started, or that got the descriptor in a message): `; sleep (pid 7) has that socket now`.
+pub(super) fn taker(holder: &Holder) -> (String, String) {
+    match (opener(holder), holder.processes.first()) {
+        (Some(taker), Some(first)) if first.has_socket => (
+            process(taker),
+            format!("; {} has that socket now", owner(holder)),
+        ),
+        (_, _) => (owner(holder), String::new()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::commands;
+use super::stop::{in_flight, inherited, stop};
 use super::text::{endpoint, owner, peer};
+use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
-    Advice, Cause, Conflict, Holder, OptionName, OriginName, StateName, TransportName,
+    Advice, Cause, Conflict, Holder, HolderKind, OptionName, OriginName, StateName, TransportName,
 };
 
 /// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
@@ -13,13 +14,14 @@ use crate::report::{
 #[must_use]
 pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) -> Vec<Advice> {
     let Some(holder) = conflict.holders.first().filter(|holder| holder.blocking) else {
-        return without_holder(conflict);
+        return without_holder(conflict, netns, ground);
     };
     let mut list: Vec<Advice> = Vec::new();
     let mut reserve = || list.extend(reserve_port(conflict, netns, ground));
     match conflict.cause {
         Cause::OutboundConnection => {
             reserve();
+            list.extend(self_connect(holder));
             list.push(end_connection(conflict, holder));
             list.extend(move_port(conflict));
         }
@@ -65,31 +67,88 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(stop(conflict, holder));
             list.extend(move_port(conflict));
         }
+        Cause::SameConnection => list.extend(same_connection(holder)),
+        Cause::ReuseportOtherUser => {
+            list.push(plain(
+                "one-user",
+                "run both as one user: SO_REUSEPORT compares the users that opened the sockets; or \
+                 let one process open the port for both",
+            ));
+            list.extend(stop(conflict, holder));
+        }
+        Cause::ReuseportMissing => {
+            list.push(plain(
+                "set-reuseport",
+                "set SO_REUSEPORT before bind() on both sockets, if they are meant to share the port",
+            ));
+            list.extend(stop(conflict, holder));
+        }
+        Cause::InheritedDescriptor => list.extend(inherited(holder)),
+        Cause::DescriptorInFlight => list.push(in_flight(holder)),
+        Cause::KernelSocket => list.push(Advice {
+            id: "kernel-socket".to_owned(),
+            text:
+                "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
+             Geneve or WireGuard interfaces, NFS and its lock manager, MPTCP endpoints), or use \
+             another port"
+                    .to_owned(),
+            command: commands::take_down(conflict, holder, netns, ground),
+        }),
         Cause::AlreadyFree => list.push(retry()),
-        Cause::Unknown => {
+        Cause::RangeExhausted | Cause::Unknown => {
+            if conflict.cause == Cause::Unknown {
+                list.push(unproven(conflict, holder));
+            }
             if holder.origin.is_none() {
                 list.extend(reserve_port(conflict, netns, ground));
             }
             list.extend(move_port(conflict));
         }
     }
-    list.extend(set_reuseaddr(conflict));
+    if conflict.cause != Cause::SameConnection {
+        list.extend(set_reuseaddr(conflict));
+    }
     list
 }
 
-fn without_holder(conflict: &Conflict) -> Vec<Advice> {
+/// Two ends make one connection: another source port or address is another connection.
+fn same_connection(holder: &Holder) -> Vec<Advice> {
+    let other = plain(
+        "other-source",
+        "connect from another port or address: without bind(), or with bind() to port 0 and \
+         IP_BIND_ADDRESS_NO_PORT, the kernel picks a port that is free for this destination",
+    );
+    let end = match holder.state {
+        StateName::TimeWait => wait(
+            "or wait: TIME_WAIT ends by itself, 60 s after the close (with TCP timestamps on both \
+             sides, net.ipv4.tcp_timestamps, the new connection would take it over)",
+        ),
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => plain(
+            "end-connection",
+            &format!(
+                "or end it: the port is free for this destination when {} closes that connection",
+                owner(holder)
+            ),
+        ),
+    };
+    vec![other, end]
+}
+
+fn without_holder(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) -> Vec<Advice> {
     match (conflict.cause, conflict.wanted.port) {
         (Cause::AlreadyFree, _) => vec![retry()],
-        (_, None) => vec![plain(
-            "range-exhausted",
-            &format!(
-                "every port of {}-{} is in use for this call: close idle connections, reuse them, \
-                 or widen the range (net.ipv4.ip_local_port_range, or the socket's own \
-                 IP_LOCAL_PORT_RANGE)",
-                conflict.range.low, conflict.range.high
-            ),
-        )],
-        (_, Some(_)) => Vec::new(),
+        (Cause::RangeExhausted, _) => exhausted::advice(conflict, netns, ground),
+        (_, _) => Vec::new(),
     }
 }
 
@@ -137,7 +196,10 @@ fn move_port(conflict: &Conflict) -> Option<Advice> {
 }
 
 fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
-    let who = owner(holder);
+    let who = match holder.processes.is_empty() {
+        true => "whoever has it".to_owned(),
+        false => owner(holder),
+    };
     let what = match holder.peer {
         Some(_) => format!("its connection with {}", peer(holder)),
         None => "that socket".to_owned(),
@@ -153,6 +215,19 @@ fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
         "end-connection",
         &format!("the port is free when {who} closes {what}{reuse}"),
     )
+}
+
+/// A client that tries again and again to connect to a port of the range draws it as its own source
+/// sooner or later (RFC 9293, simultaneous open).
+fn self_connect(holder: &Holder) -> Option<Advice> {
+    (holder.peer.as_ref() == Some(&holder.local)).then(|| {
+        plain(
+            "self-connect",
+            "in the client, close a connection whose own address is that of its peer \
+             (getsockname() equals getpeername()) and try again; or bind its source port to one \
+             outside the range",
+        )
+    })
 }
 
 /// SO_REUSEADDR helps beside TIME_WAIT and accepted connections if both servers have it.
@@ -204,27 +279,29 @@ fn v6only(holder: &Holder) -> Advice {
     plain("v6only", &text)
 }
 
-/// Ends the holder, or its socket unit.
-fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
-    let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
-    if systemd {
-        return vec![Advice {
-            id: "socket-unit".to_owned(),
-            text: "systemd itself has the socket, for a socket unit: stop that unit".to_owned(),
-            command: Some("systemctl list-sockets --all".to_owned()),
-        }];
+/// What is true of a connection however it came to the port.
+fn unproven(conflict: &Conflict, holder: &Holder) -> Advice {
+    match holder.state {
+        StateName::TimeWait => {
+            wait("TIME_WAIT ends by itself, 60 s after the close: try again then")
+        }
+        StateName::FinWait1 | StateName::FinWait2 | StateName::LastAck | StateName::Closing
+            if holder.kind == HolderKind::Orphan =>
+        {
+            wait(orphan_ends(holder.state))
+        }
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Listen
+        | StateName::Bound
+        | StateName::Unconnected => end_connection(conflict, holder),
     }
-    if !holder.processes.is_empty() && holder.processes.iter().all(|p| !p.alive) {
-        return vec![plain(
-            "try-again",
-            "the process that had the port has ended meanwhile: try again",
-        )];
-    }
-    vec![Advice {
-        id: "stop-holder".to_owned(),
-        text: format!("stop {}, or use another port or address", owner(holder)),
-        command: commands::stop_service(conflict, holder),
-    }]
 }
 
 fn orphan_ends(state: StateName) -> &'static str {
@@ -246,7 +323,7 @@ fn retry() -> Advice {
     )
 }
 
-fn plain(id: &str, text: &str) -> Advice {
+pub(super) fn plain(id: &str, text: &str) -> Advice {
     Advice {
         id: id.to_owned(),
         text: text.to_owned(),

@@ -1,6 +1,7 @@
 //! `portwatch generate`: texts made from the definitions the program itself uses.
 
 use super::args::{Cli, GenerateArgs, GenerateWhat};
+use crate::causes;
 use crate::sink::schema::json_schema;
 use clap::CommandFactory;
 use std::io::{self, Write};
@@ -15,6 +16,11 @@ pub fn run(args: &GenerateArgs, out: &mut dyn Write) -> io::Result<()> {
         GenerateWhat::JsonSchema => {
             serde_json::to_writer_pretty(&mut text, &json_schema())?;
             text.push(b'\n');
+        }
+        GenerateWhat::Causes => {
+            let mut page = String::new();
+            causes::write(&mut page).map_err(io::Error::other)?;
+            text = page.into_bytes();
         }
         GenerateWhat::Man => man(&mut text)?,
         GenerateWhat::Completions { shell } => {

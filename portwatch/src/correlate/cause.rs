@@ -22,7 +22,7 @@ pub struct Reading {
 pub enum Gap {
     /// No port was wanted: the whole range is in use.
     RangeExhausted,
-    /// connect() with a bound port: the same connection exists already.
+    /// connect() with a bound port: the same connection exists already, and it was not found.
     SameConnection,
     /// The kernel's table was not read.
     NotWalked,
@@ -35,14 +35,17 @@ pub enum Gap {
     Uncertain(Uncertain),
     /// The holder is proven, how it came to the port is not.
     OriginUnproven,
-    /// The holder is the kernel's own socket.
-    KernelSocket,
     /// TIME_WAIT of a connection from an explicitly bound port.
     FixedSourceTimeWait,
 }
 
 impl Reading {
-    const fn proven(cause: Cause) -> Self {
+    /// connect(): whatever came to that connection and how, it exists.
+    pub const SAME_CONNECTION: Self = Self::proven(Cause::SameConnection);
+
+    /// A cause that nothing is missing to.
+    #[must_use]
+    pub const fn proven(cause: Cause) -> Self {
         Self {
             cause,
             proof: Proof::Proven,
@@ -71,7 +74,7 @@ impl Reading {
 #[must_use]
 pub fn cause(socket: &Socket, taken: Taken, binder: &Binder) -> Reading {
     if is_kernel(socket) || taken.origin == Some(Origin::Kernel) {
-        return Reading::unknown(Gap::KernelSocket);
+        return Reading::proven(Cause::KernelSocket);
     }
     match socket.transport {
         Transport::Udp => udp(taken),
@@ -105,7 +108,7 @@ fn udp(taken: Taken) -> Reading {
         }
         Some(Origin::EphemeralBind) => Reading::proven(Cause::EphemeralBind),
         Some(Origin::ExplicitBind) => Reading::proven(Cause::UdpSocket),
-        Some(Origin::Kernel) => Reading::unknown(Gap::KernelSocket),
+        Some(Origin::Kernel) => Reading::proven(Cause::KernelSocket),
         Some(Origin::Accepted) | None => Reading::deduced(Cause::UdpSocket),
     }
 }
@@ -135,7 +138,7 @@ fn bound(taken: Taken) -> Reading {
         Some(Origin::EphemeralConnect | Origin::EphemeralAutobind | Origin::Accepted) => {
             Reading::unknown(Gap::OriginUnproven)
         }
-        Some(Origin::Kernel) => Reading::unknown(Gap::KernelSocket),
+        Some(Origin::Kernel) => Reading::proven(Cause::KernelSocket),
     }
 }
 
@@ -146,7 +149,7 @@ fn time_wait(taken: Taken) -> Reading {
         Some(Origin::Accepted) => Cause::ServerTimeWait,
         Some(Origin::ExplicitBind) => return Reading::unknown(Gap::FixedSourceTimeWait),
         Some(Origin::EphemeralAutobind) | None => return Reading::unknown(Gap::OriginUnproven),
-        Some(Origin::Kernel) => return Reading::unknown(Gap::KernelSocket),
+        Some(Origin::Kernel) => return Reading::proven(Cause::KernelSocket),
     };
     Reading {
         cause,
@@ -164,7 +167,7 @@ fn connection(taken: Taken) -> Reading {
         Some(Origin::ExplicitBind) => Cause::BoundNotListening,
         Some(Origin::Accepted) => Cause::AcceptedConnection,
         Some(Origin::EphemeralAutobind) | None => return Reading::unknown(Gap::OriginUnproven),
-        Some(Origin::Kernel) => return Reading::unknown(Gap::KernelSocket),
+        Some(Origin::Kernel) => return Reading::proven(Cause::KernelSocket),
     };
     Reading {
         cause,

@@ -67,6 +67,8 @@ pub enum Free {
     SharedReuseport,
     /// The caller is in TCP_REPAIR: nothing blocks it.
     ForceReuse,
+    /// connect(): not a connection between the same two ends.
+    OtherConnection,
 }
 
 /// Why it cannot be told.
@@ -87,6 +89,11 @@ pub enum Uncertain {
     /// TCP on IPv4 127.0.0.6 against native IPv6: the same number in `skc_rcv_saddr`, the same
     /// address only to kernels without the second bind table (6.0 and older). UDP has it blocked.
     Loopback4,
+    /// connect(): where to could not be read.
+    Destination,
+    /// connect(): the own address that the kernel had picked is not known any more, and connections
+    /// from several lead to the destination.
+    Source,
     /// The kernel's memory may not be read: the options of both sides are not known.
     Blind,
 }
@@ -122,6 +129,25 @@ impl Binder {
             reuseport_group: socket.reuseport_group,
             uid: socket.uid,
         })
+    }
+
+    /// The caller's fields where the kernel searches a range for it: bind() to port 0, listen() and
+    /// UDP calls without a port. Not connect() of TCP, which searches by another rule.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_search(failure: &Failure) -> Result<Self, Uncertain> {
+        match failure.call {
+            Call::Bind | Call::Listen => Self::of(failure),
+            Call::Connect | Call::Autobind => {
+                let as_listen = Failure {
+                    call: Call::Listen,
+                    holders: Vec::new(),
+                    ..failure.clone()
+                };
+                Self::of(&as_listen)
+            }
+        }
     }
 
     /// The socket takes IPv4 and IPv6: bound to `::` without IPV6_V6ONLY.
@@ -194,6 +220,26 @@ pub fn judge(binder: &Binder, holder: &Holder, buckets: u32) -> Outcome {
         Ok(false) if only_by_loopback4(binder, socket) => Outcome::Uncertain(Uncertain::Loopback4),
         Ok(false) => Outcome::Blocks,
     }
+}
+
+/// Whether `holder` keeps its port from `binder`'s search for any.
+///
+/// 6.18 inet_connection_sock.c:inet_csk_find_open_port asks inet_csk_bind_conflict without `relax`
+/// and without SO_REUSEPORT: no option lets two sockets share a port that neither named
+/// (`net.ipv4.ip_autobind_reuse` apart). UDP's search asks the ordinary rule (udp.c:
+/// udp_lib_get_port).
+#[must_use]
+pub fn judge_search(binder: &Binder, holder: &Holder) -> Outcome {
+    if binder.transport == Transport::Udp {
+        return judge(binder, holder, 1);
+    }
+    let alone = Binder {
+        reuse: false,
+        reuseport: false,
+        force_reuse: false,
+        ..binder.clone()
+    };
+    judge(&alone, holder, 1)
 }
 
 /// Whether the holder's bucket is the one the caller looked into: that of the L3 master of its

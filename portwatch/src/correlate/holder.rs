@@ -1,9 +1,13 @@
 //! One holder of the port: judged by the rule, named, and told in the contract's words.
 
 use super::cause::{self, Reading};
+use super::circumstance;
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
-use super::origin::{self, Proof, Taken, is_kernel};
+use super::keeper::{Keeper, keeper};
+use super::older;
+use super::origin::{self, Proof, Taken};
 use super::people::{self, Named, Who};
+use super::same_connection;
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
@@ -19,6 +23,8 @@ pub struct Judged<'a> {
     pub outcome: Outcome,
     /// How it came to the port.
     pub taken: Taken,
+    /// What keeps it open.
+    pub keeper: Keeper<'a>,
     /// Who has or had it.
     pub who: Who,
     /// Its cause, if it blocks.
@@ -30,7 +36,7 @@ pub struct Judged<'a> {
 #[must_use]
 pub fn judge_all<'a>(
     failure: &'a Failure,
-    facts: &EventFacts,
+    facts: &'a EventFacts,
     anchor: ClockAnchor,
 ) -> Vec<Judged<'a>> {
     let binder = Binder::of(failure);
@@ -40,11 +46,21 @@ pub fn judge_all<'a>(
         .map(|holder| &holder.socket)
         .filter(|socket| socket.state == State::Listen)
         .collect();
-    let mut all: Vec<_> = failure
-        .holders
-        .iter()
-        .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
-        .collect();
+    let mut all: Vec<_> = if same_connection::applies(failure) {
+        let outcomes = same_connection::judge_all(failure);
+        let judged = failure.holders.iter().zip(outcomes);
+        judged
+            .map(|(holder, outcome)| {
+                let reading = (outcome == Outcome::Blocks).then_some(Reading::SAME_CONNECTION);
+                known(holder, outcome, reading, &listeners, facts, anchor)
+            })
+            .collect()
+    } else {
+        let holders = failure.holders.iter();
+        holders
+            .map(|holder| judge_one(holder, failure, &binder, &listeners, facts, anchor))
+            .collect()
+    };
     name_queued(&mut all);
     all.sort_by_key(|judged| {
         let socket = &judged.holder.socket;
@@ -63,26 +79,68 @@ fn judge_one<'a>(
     failure: &Failure,
     binder: &Result<Binder, Uncertain>,
     listeners: &[&Socket],
-    facts: &EventFacts,
+    facts: &'a EventFacts,
     anchor: ClockAnchor,
 ) -> Judged<'a> {
-    let taken = origin::origin(holder, listeners);
+    let (keeper, taken) = had(holder, listeners, facts);
     let outcome = match binder {
         Ok(binder) => judge(binder, holder, failure.walk.buckets),
         Err(doubt) => Outcome::Uncertain(*doubt),
     };
     let reading = match (outcome, binder) {
-        (Outcome::Blocks, Ok(binder)) => Some(cause::cause(&holder.socket, taken, binder)),
+        (Outcome::Blocks, Ok(binder)) => {
+            let alone = cause::cause(&holder.socket, taken, binder);
+            Some(circumstance::refine(
+                alone, holder, &keeper, binder, failure, facts,
+            ))
+        }
         (Outcome::Blocks | Outcome::Free(_) | Outcome::Uncertain(_), _) => None,
     };
-    let who = people::who(holder, taken, facts, anchor);
     Judged {
+        who: people::who(holder, taken, &keeper, facts, anchor),
         holder,
         outcome,
         taken,
-        who,
+        keeper,
         reading,
     }
+}
+
+/// A holder that was judged by another rule than that of bind().
+fn known<'a>(
+    holder: &'a event::Holder,
+    outcome: Outcome,
+    reading: Option<Reading>,
+    listeners: &[&Socket],
+    facts: &'a EventFacts,
+    anchor: ClockAnchor,
+) -> Judged<'a> {
+    let (keeper, taken) = had(holder, listeners, facts);
+    Judged {
+        who: people::who(holder, taken, &keeper, facts, anchor),
+        holder,
+        outcome,
+        taken,
+        keeper,
+        reading,
+    }
+}
+
+/// What has a holder's socket, and how it came to its port.
+pub(super) fn had<'a>(
+    holder: &event::Holder,
+    listeners: &[&Socket],
+    facts: &'a EventFacts,
+) -> (Keeper<'a>, Taken) {
+    let keeper = keeper(&holder.socket, facts);
+    let taken = match keeper {
+        // Whatever process the kernel worked for when it opened the socket.
+        Keeper::Kernel => Taken::proven(Origin::Kernel),
+        Keeper::Processes(_) | Keeper::Message | Keeper::Nobody | Keeper::NotSeen => {
+            origin::origin(holder, listeners)
+        }
+    };
+    (keeper, taken)
 }
 
 /// A connection that waits in a listener's queue has no process: its listener's will have it.
@@ -90,10 +148,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
     let listening: Vec<_> = all
         .iter()
         .filter(|judged| judged.holder.socket.state == State::Listen)
-        .map(|judged| (&judged.holder.socket, judged.who.clone()))
+        .map(|judged| (judged.holder, judged.who.clone()))
         .collect();
     for judged in all {
-        let socket = &judged.holder.socket;
+        let (socket, older) = (&judged.holder.socket, judged.holder.older);
         let queued = !socket.has_socket
             && judged.taken.origin == Some(Origin::Accepted)
             && matches!(
@@ -108,7 +166,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
         let mut its = listening
             .iter()
             .filter(|(listener, _)| {
-                listener.device == socket.device && origin::accepts(listener, socket)
+                // One that took its port while we looked has accepted nothing older.
+                let in_time = !older || older::may_have_accepted(listener.owner.as_ref());
+                let listener = &listener.socket;
+                in_time && listener.device == socket.device && origin::accepts(listener, socket)
             })
             .map(|(_, who)| people::of_listener(who));
         if let Some(who) = its.next() {
@@ -148,9 +209,10 @@ impl Judged<'_> {
     pub fn told(&self, at: Ktime, start: Ktime, facts: &EventFacts, anchor: ClockAnchor) -> Holder {
         let socket = &self.holder.socket;
         let (since, least) = self.held_since(start);
+        let closed = self.closed();
         Holder {
             blocking: self.outcome == Outcome::Blocks,
-            kind: kind(socket, self.taken),
+            kind: kind(socket, self.taken, &self.keeper),
             state: words::state(socket),
             // What is only deduced is in the cause, whose certainty says so.
             origin: (self.taken.proof != Proof::Deduced)
@@ -172,8 +234,23 @@ impl Judged<'_> {
             },
             held_ms: since.map(|since| millis(since, at)),
             held_at_least_ms: least.map(|least| millis(least, at)),
+            closed: closed.map(|closed| rfc3339(anchor, closed)),
+            closed_ms: closed.map(|closed| millis(closed, at)),
+            kernel_user: facts
+                .tunnel
+                .as_ref()
+                .filter(|_| self.keeper == Keeper::Kernel && socket.transport == Transport::Udp)
+                .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
             processes: self.who.processes.clone(),
         }
+    }
+
+    /// When its last descriptor was closed, by its own entry.
+    fn closed(&self) -> Option<Ktime> {
+        let owner = self.holder.owner.as_ref()?;
+        owner
+            .released_at
+            .filter(|_| owner.source != OwnerSource::LastListener)
     }
 
     /// When it took the port, or else since when it has it at least. A socket that no hook and no
@@ -196,9 +273,11 @@ impl Judged<'_> {
     }
 }
 
-fn kind(socket: &Socket, taken: Taken) -> HolderKind {
-    if is_kernel(socket) {
-        return HolderKind::Kernel;
+fn kind(socket: &Socket, taken: Taken, keeper: &Keeper<'_>) -> HolderKind {
+    match keeper {
+        Keeper::Kernel => return HolderKind::Kernel,
+        Keeper::Message => return HolderKind::InFlight,
+        Keeper::Processes(_) | Keeper::Nobody | Keeper::NotSeen => {}
     }
     if socket.transport == Transport::Udp {
         return HolderKind::Udp;

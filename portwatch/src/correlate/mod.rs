@@ -1,18 +1,23 @@
 //! Events in, verdicts out: no bytes, no /proc, no clock, no I/O.
 //!
-//! `conflict_rule` is the kernel's bind rule; `origin`, `people`, `cause` and `holder` say of one
-//! holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
+//! `conflict_rule` is the kernel's bind rule; `origin`, `keeper`, `people`, `cause`, `circumstance`
+//! and `holder` say of one holder what is proven of it; `verdict` puts a failure together; `incident` counts tries until
 //! the requester has its port or ends. The same events give the same reports, live or replayed.
 #![forbid(unsafe_code)]
 
+mod about;
 mod blind;
 pub mod cause;
+pub mod circumstance;
 pub mod conflict_rule;
+pub mod exhausted;
 pub mod holder;
 pub mod incident;
+pub mod keeper;
 mod older;
 pub mod origin;
 pub mod people;
+pub mod same_connection;
 #[cfg(test)]
 pub(crate) mod testing;
 mod traffic;
@@ -114,6 +119,7 @@ impl Correlator {
             Event::Failure(mut failure) => {
                 for holder in &mut failure.holders {
                     holder.older = self.older.holds(&holder.socket);
+                    older::forget_later_listener(holder);
                 }
                 self.incidents.tick(failure.time, out);
                 self.failure(&failure, &facts, out);

@@ -3,14 +3,15 @@
 //! A process is its thread-group leader with its start time. Facts of /proc count only for the
 //! very process that was asked about; what is not known is left out.
 
+use super::about::{About, Place, text};
+use super::keeper::Keeper;
 use super::origin::Taken;
-use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Socket, Task, Tgid};
+use crate::decode::event::{Comm, Holder, Ktime, Origin, Owner, OwnerSource, Task, Tgid};
+use crate::enrich::container;
 use crate::enrich::facts::{ProcessFacts, SocketUser};
 use crate::enrich::{EventFacts, same_start};
 use crate::report::time::rfc3339;
 use crate::report::{ClockAnchor, HolderProcess, Process};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 /// What the first process of a holder is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub fn requester(task: &Task, facts: &EventFacts, anchor: ClockAnchor) -> Proces
     let known = facts.process(task.tgid, task.start);
     let (comm, comm_bytes) = text(&task.comm.0);
     let about = About::of(known);
+    let place = Place::of(known, facts.cgroup(task.cgroup));
     Process {
         pid: task.tgid.0,
         tid: task.tid.0,
@@ -57,21 +59,32 @@ pub fn requester(task: &Task, facts: &EventFacts, anchor: ClockAnchor) -> Proces
         cmdline_truncated: about.cmdline_truncated,
         uid: Some(task.uid),
         start_time: rfc3339(anchor, task.start),
-        cgroup: known.and_then(|p| p.cgroup.clone()),
-        systemd_unit: known.and_then(|p| p.systemd_unit.clone()),
-        container: known.and_then(|p| p.container.clone()),
+        cgroup: place.cgroup,
+        systemd_unit: place.systemd_unit,
+        socket_unit: place.socket_unit,
+        container: place.container,
+        container_runtime: place.container_runtime,
+        container_name: place.container_name,
+        pod_uid: place.pod_uid,
     }
 }
 
-/// Who has or had the socket of `holder`, which came to its port as `taken` says.
+/// Who has or had the socket of `holder`, which came to its port as `taken` says and which `keeper`
+/// has now.
 #[must_use]
-pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAnchor) -> Who {
+pub fn who(
+    holder: &Holder,
+    taken: Taken,
+    keeper: &Keeper<'_>,
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Who {
     let owner = holder
         .owner
         .as_ref()
         .filter(|owner| is_its_own(owner, taken));
-    let mut users = users(&holder.socket, facts);
-    if let Some(users) = users.as_mut().filter(|users| !users.is_empty()) {
+    if let Keeper::Processes(users) = keeper {
+        let mut users = users.clone();
         users.sort_by_key(|user| {
             let taker = owner.is_some_and(|owner| is_user(owner, user));
             (!taker, user.start, user.tgid)
@@ -80,6 +93,13 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
             .iter()
             .map(|user| present(user, facts, anchor))
             .collect();
+        // The unit that the socket was opened for, by a process of its cgroup.
+        let unit = owner
+            .and_then(|owner| container::systemd_unit(facts.cgroup(owner.cgroup)?))
+            .filter(|unit| unit.ends_with(".socket"));
+        for process in &mut processes {
+            process.socket_unit = process.socket_unit.take().or_else(|| unit.clone());
+        }
         let gone = owner.filter(|owner| {
             owner.source != OwnerSource::LastListener
                 && !users.iter().any(|user| is_user(owner, user))
@@ -90,7 +110,8 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
             named: Named::Present,
         };
     }
-    let Some(owner) = owner else {
+    // Whoever the kernel worked for when it opened the socket never had it.
+    let Some(owner) = owner.filter(|_| *keeper != Keeper::Kernel) else {
         return nobody();
     };
     let named = match owner.source {
@@ -98,12 +119,12 @@ pub fn who(holder: &Holder, taken: Taken, facts: &EventFacts, anchor: ClockAncho
         OwnerSource::Snapshot => Named::Scanned,
         OwnerSource::LastListener => Named::LastListener,
     };
-    // Nobody could look: the only process known to have had it has not closed it and still runs.
-    let has_socket = users.is_none()
-        && holder.socket.has_socket
+    // Nobody could look: the only process known to have had it has not closed it and still runs, or
+    // nobody could look at that either.
+    let has_socket = *keeper == Keeper::NotSeen
         && owner.released_at.is_none()
         && matches!(owner.source, OwnerSource::Call | OwnerSource::Snapshot)
-        && facts.process(owner.tgid, owner.start).is_some();
+        && facts.runs(owner.tgid, owner.start) != Some(false);
     Who {
         processes: vec![past(owner, has_socket, facts, anchor)],
         named,
@@ -144,39 +165,32 @@ fn is_its_own(owner: &Owner, taken: Taken) -> bool {
         }
 }
 
-/// Who has the descriptor now; `None` = nobody could look.
-fn users<'a>(socket: &Socket, facts: &'a EventFacts) -> Option<Vec<&'a SocketUser>> {
-    if !socket.has_socket {
-        return Some(Vec::new());
-    }
-    let inode = socket.inode?;
-    let all = facts.socket_users.as_ref()?;
-    Some(
-        all.iter()
-            .filter(|(of, _)| *of == inode)
-            .map(|(_, user)| user)
-            .collect(),
-    )
-}
-
 fn is_user(owner: &Owner, user: &SocketUser) -> bool {
     owner.tgid == user.tgid && same_start(owner.start, user.start)
 }
 
 fn present(user: &SocketUser, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
     let known = facts.process(user.tgid, user.start);
-    let mut process = holder_process(user.tgid, user.start, &user.comm, known, anchor);
-    process.has_socket = true;
-    process.alive = true;
+    let mut process = holder_process(user.tgid, user.start, &user.comm, known, None, anchor);
+    // It may have ended since, and its descriptors with it.
+    process.alive = facts.runs(user.tgid, user.start);
+    process.has_socket = process.alive != Some(false);
     process
 }
 
 fn past(owner: &Owner, has_socket: bool, facts: &EventFacts, anchor: ClockAnchor) -> HolderProcess {
     let known = facts.process(owner.tgid, owner.start);
-    let mut process = holder_process(owner.tgid, owner.start, &owner.comm, known, anchor);
+    let mut process = holder_process(
+        owner.tgid,
+        owner.start,
+        &owner.comm,
+        known,
+        facts.cgroup(owner.cgroup),
+        anchor,
+    );
     process.uid = process.uid.or(Some(owner.uid));
     process.has_socket = has_socket;
-    process.alive = known.is_some();
+    process.alive = facts.runs(owner.tgid, owner.start);
     let seen = owner.released_at.or(owner.seen_at).or(owner.taken_at);
     process.seen = seen.filter(|_| !has_socket).map(|at| rfc3339(anchor, at));
     process
@@ -187,10 +201,12 @@ fn holder_process(
     start: Ktime,
     comm: &Comm,
     known: Option<&ProcessFacts>,
+    cgroup: Option<&str>,
     anchor: ClockAnchor,
 ) -> HolderProcess {
     let (comm, comm_bytes) = text(&comm.0);
     let about = About::of(known);
+    let place = Place::of(known, cgroup);
     HolderProcess {
         pid: tgid.0,
         comm,
@@ -202,53 +218,16 @@ fn holder_process(
         cmdline_truncated: about.cmdline_truncated,
         uid: known.and_then(|p| p.uid),
         start_time: Some(rfc3339(anchor, start)),
-        cgroup: known.and_then(|p| p.cgroup.clone()),
-        systemd_unit: known.and_then(|p| p.systemd_unit.clone()),
-        container: known.and_then(|p| p.container.clone()),
+        cgroup: place.cgroup,
+        systemd_unit: place.systemd_unit,
+        socket_unit: place.socket_unit,
+        container: place.container,
+        container_runtime: place.container_runtime,
+        container_name: place.container_name,
+        pod_uid: place.pod_uid,
         has_socket: false,
-        alive: false,
+        alive: None,
         seen: None,
-    }
-}
-
-/// The strings of a process, each with its bytes where they are not UTF-8.
-#[derive(Default)]
-struct About {
-    exe: Option<String>,
-    exe_bytes: Option<String>,
-    cmdline: Option<Vec<String>>,
-    cmdline_bytes: Option<Vec<String>>,
-    cmdline_truncated: bool,
-}
-
-impl About {
-    fn of(known: Option<&ProcessFacts>) -> Self {
-        let Some(known) = known else {
-            return Self::default();
-        };
-        let exe = known.exe.as_deref().map(text);
-        let cmdline = known.cmdline.as_deref();
-        let odd = cmdline.is_some_and(|args| args.iter().any(|a| str::from_utf8(a).is_err()));
-        Self {
-            exe: exe.as_ref().map(|(shown, _)| shown.clone()),
-            exe_bytes: exe.and_then(|(_, bytes)| bytes),
-            cmdline: cmdline.map(|args| args.iter().map(|a| text(a).0).collect()),
-            cmdline_bytes: cmdline
-                .filter(|_| odd)
-                .map(|args| args.iter().map(|a| STANDARD.encode(a)).collect()),
-            cmdline_truncated: known.cmdline_truncated,
-        }
-    }
-}
-
-/// Lossy text, and base64 of the bytes when they are not UTF-8.
-fn text(bytes: &[u8]) -> (String, Option<String>) {
-    match str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), None),
-        Err(_) => (
-            String::from_utf8_lossy(bytes).into_owned(),
-            Some(STANDARD.encode(bytes)),
-        ),
     }
 }
 

@@ -143,6 +143,7 @@ pub(crate) fn holder(socket: Socket) -> Holder {
         owner: None,
         l3mdev: 0,
         connect_only_bucket: false,
+        bound_bucket: false,
         older: false,
     }
 }
@@ -199,6 +200,7 @@ pub(crate) fn failure(transport: Transport, wanted: &str, holders: Vec<Holder>) 
         wanted: Wanted {
             addr: Some(addr),
             port: Some(PORT),
+            destination: None,
         },
         netns: NETNS,
         netns_cookie: 1,
@@ -225,12 +227,17 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
     let users = inode.map(|inode| (inode, user(3_013_825, 50 * S, "ceph-osd")));
     EventFacts {
         processes: vec![process(3_013_825, 50 * S, "ceph-osd")],
+        processes_hidden: false,
         socket_users: Some(users.into_iter().collect()),
+        unowned: Vec::new(),
+        tunnel: None,
+        cgroups: Vec::new(),
         netns: Some(NetnsFacts {
             reserved: Some("8080,9148-9150".to_owned()),
             reach: None,
         }),
         devices: Vec::new(),
+        range: None,
     }
 }
 
@@ -248,6 +255,7 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         start: Ktime(start),
         comm: Comm(comm.as_bytes().to_vec()),
         ppid: Some(Tgid(1)),
+        session: None,
         uid: Some(167),
         exe: Some(format!("/usr/bin/{comm}").into_bytes()),
         cmdline: Some(vec![
@@ -258,7 +266,11 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         cmdline_truncated: false,
         cgroup: Some(format!("/system.slice/{comm}.service")),
         systemd_unit: Some(Some(format!("{comm}.service"))),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::decode::event::{self, Failure, Family, Origin, Socket, State, Transport};
 use crate::enrich::EventFacts;
+use crate::enrich::facts::NetnsReach;
 use crate::report::{
     Call, Endpoint, FamilyName, OptionName, OriginName, PortRange, StateName, TransportName, Wanted,
 };
@@ -108,12 +109,24 @@ pub(super) fn wanted(failure: &Failure, facts: &EventFacts) -> Wanted {
         0 => Some(None),
         index => device(index, facts).map(Some),
     };
+    let reach = facts.netns.as_ref().and_then(|netns| netns.reach.as_ref());
+    let (netns_path, netns_pid) = match reach {
+        Some(NetnsReach::Path(path)) => (Some(path.clone()), None),
+        Some(NetnsReach::Process(tgid)) => (None, Some(tgid.0)),
+        None => (None, None),
+    };
     Wanted {
         transport: transport(failure.socket.transport),
         family,
         address: address.to_string(),
         port: failure.wanted.port,
+        destination: failure.wanted.destination.map(|to| Endpoint {
+            address: to.ip().to_string(),
+            port: to.port(),
+        }),
         netns: failure.netns.0,
+        netns_path,
+        netns_pid,
         device,
         options: options(&failure.socket),
     }
@@ -137,6 +150,7 @@ pub(super) fn range(failure: &Failure) -> PortRange {
             .wanted
             .port
             .is_some_and(|port| (range.low..=range.high).contains(&port)),
+        of_socket: range.of_socket,
         reserved: failure.wanted.port.and(range.reserved),
     }
 }

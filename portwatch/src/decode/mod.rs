@@ -98,6 +98,22 @@ pub fn kind(raw: &RawRecord) -> Option<u16> {
     cursor::header(raw).ok().map(|header| header.kind)
 }
 
+/// A holder that a scan of a range found, of no failure.
+///
+/// # Errors
+/// A record that makes no sense.
+pub fn holder(raw: &RawRecord) -> Result<event::Holder, DecodeError> {
+    Ok(records::holder(raw, RecordKind::HOLDER)?.1)
+}
+
+/// Who took a socket, as the kernel side's maps have it.
+///
+/// # Errors
+/// A value that names nothing.
+pub fn owner(owner: &portwatch_common::Owner) -> Result<Option<event::Owner>, DecodeError> {
+    fields::owner(owner, u32::from(owner.source))
+}
+
 /// A record of the start-up scan.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use super::event::{
 use super::fields;
 use crate::source::RawRecord;
 use portwatch_common as wire;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// AF_INET in a caller's sockaddr.
 const AF_INET: u16 = 2;
@@ -83,17 +83,32 @@ pub(super) fn failure(raw: &RawRecord, kind: u16) -> Result<FailureHead, DecodeE
 /// socket; for everything else the socket, which keeps what it has.
 fn wanted(call: Call, socket: &Socket, addr: &wire::SockAddr, unreadable: bool) -> Wanted {
     if call != Call::Bind {
+        // connect() without a port may have an address of its own (IP_BIND_ADDRESS_NO_PORT).
+        let bound = socket.port != 0 || !socket.local_addr().is_unspecified();
         return Wanted {
-            addr: (call == Call::Listen || socket.port != 0).then(|| socket.local_addr()),
+            addr: (call == Call::Listen || bound).then(|| socket.local_addr()),
             port: (socket.port != 0).then_some(socket.port),
+            destination: (call == Call::Connect && !unreadable)
+                .then(|| destination(socket, addr))
+                .flatten(),
         };
     }
     if unreadable {
         return Wanted {
             addr: None,
             port: None,
+            destination: None,
         };
     }
+    Wanted {
+        addr: Some(named(socket, addr)),
+        port: (addr.port != 0).then_some(addr.port),
+        destination: None,
+    }
+}
+
+/// The address in a caller's sockaddr.
+fn named(socket: &Socket, addr: &wire::SockAddr) -> IpAddr {
     let v4 = IpAddr::V4(Ipv4Addr::new(
         addr.addr[0],
         addr.addr[1],
@@ -101,16 +116,31 @@ fn wanted(call: Call, socket: &Socket, addr: &wire::SockAddr, unreadable: bool) 
         addr.addr[3],
     ));
     // An AF_INET socket takes AF_UNSPEC as AF_INET (net/ipv4/af_inet.c:__inet_bind).
-    let ip = match socket.family {
+    match socket.family {
         Family::Ipv4 => v4,
         // The kernel took the call, so a family that means nothing was written over it since.
         Family::Ipv6 if addr.family == AF_INET => v4,
         Family::Ipv6 => unmap(Ipv6Addr::from(addr.addr)),
-    };
-    Wanted {
-        addr: Some(ip),
-        port: (addr.port != 0).then_some(addr.port),
     }
+}
+
+/// Where connect() wanted to go. The port stands only in the caller's sockaddr (a failed
+/// tcp_v4_connect() or tcp_v6_connect() clears it); the socket keeps the address, which a cgroup
+/// program may have replaced: then the port that went with it is not known.
+fn destination(socket: &Socket, addr: &wire::SockAddr) -> Option<SocketAddr> {
+    let named = named(socket, addr);
+    let taken = match socket.family {
+        Family::Ipv4 => IpAddr::V4(socket.daddr),
+        Family::Ipv6 => unmap(socket.v6_daddr),
+    };
+    // No address is this host's own: the kernel puts one in its place (net/ipv4/route.c:
+    // ip_route_output_key_hash_rcu, net/ipv6/tcp_ipv6.c:tcp_v6_connect).
+    let same = named == taken || named.is_unspecified();
+    if taken.is_unspecified() {
+        // UDP fails before it has looked where to.
+        return Some(SocketAddr::new(named, addr.port));
+    }
+    same.then(|| SocketAddr::new(taken, addr.port))
 }
 
 pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), DecodeError> {
@@ -123,6 +153,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         l3mdev,
         fastreuse,
         fastreuseport,
+        bound_bucket,
         pad: _,
     } = record;
     let holder = Holder {
@@ -130,6 +161,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         owner: fields::owner(&owner, owner_source)?,
         l3mdev,
         connect_only_bucket: fastreuse == -1 && fastreuseport == -1,
+        bound_bucket: bound_bucket != 0,
         older: false,
     };
     Ok((header.id, holder))

@@ -29,6 +29,7 @@ pub fn failure(blind: Blind, facts: &mut dyn Facts) -> Result<Failure, DecodeErr
             owner: None,
             l3mdev: 0,
             connect_only_bucket: false,
+            bound_bucket: false,
             older: false,
         });
     }

@@ -2,6 +2,8 @@
 //!
 //! Pure text: asks no container engine, so a container is the engine's id and not its name.
 
+use crate::decode::event::Tgid;
+
 /// Engines put `/docker/ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `libpod-ID.scope`, ...
 /// and ID is this many hexadecimal digits everywhere.
 const ID_LEN: usize = 64;
@@ -25,7 +27,7 @@ pub fn cgroup_path(text: &str) -> Option<String> {
         "name=systemd" => 1,
         _ => 2,
     });
-    let in_container = lines.iter().find(|(_, path)| container_id(path).is_some());
+    let in_container = lines.iter().find(|(_, path)| container(path).is_some());
     let used = || {
         lines
             .iter()
@@ -51,19 +53,89 @@ pub fn systemd_unit(path: &str) -> Option<String> {
     Some(inner.unwrap_or(outer).to_owned())
 }
 
+/// A container as a path names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// The engine, in the word that its users know it by; `None` = the path does not tell.
+    pub runtime: Option<&'static str>,
+}
+
 /// The container of a path, the innermost one; `None` = in none. Its monitor (conmon) is outside.
 #[must_use]
-pub fn container_id(path: &str) -> Option<String> {
-    path.rsplit('/').find_map(|part| {
+pub fn container(path: &str) -> Option<Container> {
+    let parts: Vec<&str> = path.split('/').collect();
+    parts.iter().enumerate().rev().find_map(|(at, part)| {
         // containerd without the systemd driver writes `...slice:cri-containerd:ID`.
-        let part = part.rsplit(':').next().unwrap_or(part);
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        let (engine, id) = match part.rsplit_once('-') {
-            Some((engine, id)) => (engine, id),
-            None => ("", part),
+        let mut fields = part.rsplit(':');
+        let last = fields.next().unwrap_or(part);
+        let last = last.strip_suffix(".scope").unwrap_or(last);
+        let (prefix, id) = match last.rsplit_once('-') {
+            Some((prefix, id)) => (prefix, id),
+            None => ("", last),
         };
-        (is_id(id) && !engine.ends_with("conmon")).then(|| id.to_owned())
+        if !is_id(id) || prefix.ends_with("conmon") {
+            return None;
+        }
+        let parent = at.checked_sub(1).and_then(|at| parts.get(at));
+        let engine = match (prefix, fields.next(), parent) {
+            ("", Some(field), _) => field,
+            ("", None, Some(parent)) => parent,
+            (prefix, _, _) => prefix,
+        };
+        Some(Container {
+            id: id.to_owned(),
+            runtime: runtime(engine),
+        })
     })
+}
+
+/// The engine that puts this name before its ids, or above them.
+fn runtime(engine: &str) -> Option<&'static str> {
+    Some(match engine {
+        "docker" => "docker",
+        "cri-containerd" | "nerdctl" => "containerd",
+        "crio" => "cri-o",
+        "libpod" | "libpod-payload" | "libpod_parent" => "podman",
+        _ => return None,
+    })
+}
+
+/// The Kubernetes pod of a path: `kubepods/burstable/podUID`, or
+/// `kubepods-burstable-podUID.slice` with `_` for each `-` of the uid.
+#[must_use]
+pub fn pod_uid(path: &str) -> Option<String> {
+    if !path.contains("kubepods") {
+        return None;
+    }
+    path.split(['/', ':']).rev().find_map(|part| {
+        let part = part.strip_suffix(".slice").unwrap_or(part);
+        let uid = part.rsplit_once("pod")?.1.replace('_', "-");
+        // A static pod has 32 digits of a hash, any other a UUID.
+        let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
+        let dashes = uid.bytes().filter(|byte| *byte == b'-').count();
+        let whole = uid.len() == digits + dashes && digits == 32 && (dashes == 0 || dashes == 4);
+        whole.then_some(uid)
+    })
+}
+
+/// The unit whose sockets systemd gave to the process with this environment: sd_listen_fds(3). Names
+/// that its FileDescriptorName= set say nothing of a unit.
+#[must_use]
+pub fn socket_unit(environ: &[u8], tgid: Tgid) -> Option<String> {
+    let value = |name: &[u8]| {
+        let mut entries = environ.split(|byte| *byte == 0);
+        let text = entries.find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))?;
+        std::str::from_utf8(text).ok()
+    };
+    // A child of the process that was given them inherits the variables as well.
+    if value(b"LISTEN_PID")?.parse() != Ok(tgid.0) {
+        return None;
+    }
+    let mut names = value(b"LISTEN_FDNAMES")?.split(':');
+    let first = names.next().filter(|name| name.ends_with(".socket"))?;
+    names.all(|name| name == first).then(|| first.to_owned())
 }
 
 fn is_id(text: &str) -> bool {

@@ -2,23 +2,41 @@
 //!
 //! Not a source of truth about the past: a replay must not use it, it reads what a capture kept.
 
-use super::facts::{Facts, NetnsFacts, PortFacts, ProcessFacts, SocketUser};
+use super::cgroups::Cgroups;
+use super::engines::Engines;
+use super::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
+use super::kernel_user::{self, Tunnel};
 use super::netns::Namespaces;
 use super::proc::Proc;
-pub use super::scan::{ProcScan, SocketFinder};
-use super::{same_start, sock_diag};
+pub use super::scan::{Descriptor, ProcScan, SocketFinder};
+use super::{clock, range, scan, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Tgid};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Inode of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Who has a socket is asked again when the answer is older: a storm of failures over one port must
-/// not read every descriptor of the machine each time.
+/// not read every descriptor of the machine each time. Before a younger answer is used, the
+/// descriptors in it are looked at again.
 const USERS_FRESH: Duration = Duration::from_millis(20);
+
+/// Who holds a range is asked again when the answer is older than this, and than so many times
+/// what it cost: failures over a full range come in storms.
+const RANGE_FRESH: Duration = Duration::from_millis(500);
+const RANGE_COST: u32 = 20;
+
+/// What looking at ranges may cost in a row, and the part of all time that it may cost then.
+const RANGE_BURST: Duration = Duration::from_millis(500);
+const RANGE_SHARE: u32 = 10;
+
+/// Ranges that are remembered at most.
+const RANGES_MAX: usize = 64;
 
 /// More sockets than this are not remembered.
 const USERS_MAX: usize = 4096;
@@ -26,16 +44,35 @@ const USERS_MAX: usize = 4096;
 /// Sockets of a port that are looked at, listeners aside.
 const HOLDERS_TOLD: usize = 64;
 
-/// When a socket was asked for, and who had it.
-type Answer = (Instant, Vec<SocketUser>);
+/// Who had a socket.
+#[derive(Debug)]
+struct Answer {
+    /// When the search for it began, in the kernel's time.
+    asked: Ktime,
+    /// When it ended.
+    since: Instant,
+    found: Vec<Descriptor>,
+}
 
 /// The facts of this machine.
 pub struct LiveFacts {
     initial: bool,
+    root: PathBuf,
     proc: Proc,
     namespaces: Namespaces,
+    cgroups: Cgroups,
+    engines: Option<Engines>,
     finder: Box<dyn SocketFinder + Send>,
     users: HashMap<u64, Answer>,
+    ranges: HashMap<RangeQuestion, RangeAnswer>,
+    /// What looking at ranges has cost and time has not paid for yet, and when that was so.
+    debt: (Duration, Instant),
+}
+
+/// Until when an answer about a range is given again.
+struct RangeAnswer {
+    until: Instant,
+    facts: Option<RangeFacts>,
 }
 
 impl LiveFacts {
@@ -55,10 +92,15 @@ impl LiveFacts {
     fn below(root: &Path, initial: bool, finder: Box<dyn SocketFinder + Send>) -> Self {
         Self {
             initial,
+            root: root.to_owned(),
             proc: Proc::new(root),
             namespaces: Namespaces::new(root, initial),
+            cgroups: Cgroups::new(root),
+            engines: None,
             finder,
             users: HashMap::new(),
+            ranges: HashMap::new(),
+            debt: (Duration::ZERO, Instant::now()),
         }
     }
 
@@ -69,32 +111,81 @@ impl LiveFacts {
         self.initial
     }
 
+    /// From now on containers have names, if their engines say them in time.
+    pub fn name_containers(&mut self) {
+        self.engines = Some(Engines::new());
+    }
+
     /// The network namespaces, for the start line and for asking each its sockets.
     pub fn namespaces(&mut self) -> &mut Namespaces {
         &mut self.namespaces
     }
 
-    /// A remembered answer is fresh and every process in it still runs.
-    fn holds(&self, (since, users): &Answer) -> bool {
-        since.elapsed() < USERS_FRESH
-            && users.iter().all(|user| {
-                let now = self.proc.stat(user.tgid);
-                now.is_some_and(|now| same_start(now.start, user.start) && now.runs())
-            })
+    /// Who holds a range now.
+    fn look_at_range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let found = self.finder.range(question)?;
+        let at = clock::now().ok()?;
+        let inodes: Vec<u64> = found
+            .holders
+            .iter()
+            .filter_map(|holder| holder.socket.inode)
+            .collect();
+        let users: Option<Vec<_>> = match (self.initial, inodes.is_empty()) {
+            (false, _) => None,
+            (true, true) => Some(Vec::new()),
+            (true, false) => {
+                let found = self.finder.users(&inodes);
+                found.map(|found| found.iter().map(line).collect())
+            }
+        };
+        Some(range::gather(
+            at,
+            &found.holders,
+            users.as_deref(),
+            found.missed,
+        ))
     }
 
-    fn remember(&mut self, asked: &[u64], found: &[(u64, SocketUser)]) {
+    /// A remembered answer is fresh and every descriptor in it is still there. That nobody had the
+    /// socket cannot be looked at again: it counts for failures from before that search only.
+    fn holds(&self, answer: &Answer, at: Ktime) -> bool {
+        let there = |one| scan::still_there(&self.root, &self.proc, one);
+        answer.since.elapsed() < USERS_FRESH
+            && (answer.asked >= at || !answer.found.is_empty())
+            && answer.found.iter().all(there)
+    }
+
+    /// Searches for the users of sockets; twice for those that nobody has, since a descriptor on its
+    /// way from one process to another can pass a search by.
+    fn search(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
+        let mut found = self.finder.users(inodes)?;
+        let nobody: Vec<u64> = inodes
+            .iter()
+            .copied()
+            .filter(|inode| found.iter().all(|one| one.inode != *inode))
+            .collect();
+        if !nobody.is_empty() {
+            found.extend(self.finder.users(&nobody)?);
+        }
+        Some(found)
+    }
+
+    fn remember(&mut self, inodes: &[u64], asked: Ktime, found: &[Descriptor]) {
         // Fresh counts from the end of the search, or a slow one would be asked without pause.
         let now = Instant::now();
         self.users
-            .retain(|_, (since, _)| now.duration_since(*since) < USERS_FRESH);
-        if self.users.len() + asked.len() > USERS_MAX {
+            .retain(|_, answer| now.duration_since(answer.since) < USERS_FRESH);
+        if self.users.len() + inodes.len() > USERS_MAX {
             self.users.clear();
         }
-        for inode in asked.iter().take(USERS_MAX) {
-            let users = found.iter().filter(|(of, _)| of == inode);
-            let users = users.map(|(_, user)| user.clone()).collect();
-            self.users.insert(*inode, (now, users));
+        for inode in inodes.iter().take(USERS_MAX) {
+            let found = found.iter().filter(|one| one.inode == *inode);
+            let answer = Answer {
+                asked,
+                since: now,
+                found: found.cloned().collect(),
+            };
+            self.users.insert(*inode, answer);
         }
     }
 }
@@ -106,30 +197,77 @@ impl Default for LiveFacts {
 }
 
 impl Facts for LiveFacts {
-    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+    fn sees_processes(&mut self) -> bool {
         self.initial
-            .then(|| self.proc.process(tgid, start))
-            .flatten()
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        let found = self.initial.then(|| self.proc.process(tgid, start));
+        let mut found = found.flatten()?;
+        if let (Some(engines), Some(Some(id))) = (&mut self.engines, &found.container) {
+            found.container_name = engines.name(id, found.container_runtime.as_deref());
+        }
+        Some(found)
+    }
+
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         if !self.initial {
             return None;
         }
         let mut lines = Vec::new();
-        let mut asked = Vec::new();
+        let mut missing = Vec::new();
         for inode in inodes {
-            match self.users.get(inode).filter(|answer| self.holds(answer)) {
-                Some((_, users)) => lines.extend(users.iter().map(|user| (*inode, user.clone()))),
-                None => asked.push(*inode),
+            match self.users.get(inode).filter(|a| self.holds(a, at)) {
+                Some(answer) => lines.extend(answer.found.iter().map(line)),
+                None => missing.push(*inode),
             }
         }
-        if !asked.is_empty() {
-            let found = self.finder.users(&asked)?;
-            self.remember(&asked, &found);
-            lines.extend(found);
+        if !missing.is_empty() {
+            let asked = clock::now().unwrap_or(Ktime(0));
+            let found = self.search(&missing)?;
+            self.remember(&missing, asked, &found);
+            lines.extend(found.iter().map(line));
         }
         Some(lines)
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let now = Instant::now();
+        if let Some(answer) = self.ranges.get(question)
+            && now < answer.until
+        {
+            return answer.facts.clone();
+        }
+        let (debt, since) = self.debt;
+        let debt = debt.saturating_sub((now - since) / RANGE_SHARE);
+        if debt > RANGE_BURST {
+            return None;
+        }
+        let facts = self.look_at_range(question);
+        let done = Instant::now();
+        self.debt = (debt + (done - now), done);
+        let pause = RANGE_FRESH.max((done - now) * RANGE_COST);
+        self.ranges.retain(|_, answer| done < answer.until);
+        if self.ranges.len() >= RANGES_MAX {
+            self.ranges.clear();
+        }
+        let answer = RangeAnswer {
+            until: done + pause,
+            facts: facts.clone(),
+        };
+        self.ranges.insert(*question, answer);
+        facts
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.cgroups.path(id)
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        // This takes the hint, and the way is known from then on.
+        self.namespaces.range(netns, Some(hint));
+        let ask = || kernel_user::tunnel(port);
+        self.namespaces.enter(netns, ask).flatten()
     }
 
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
@@ -165,6 +303,10 @@ impl Facts for LiveFacts {
             range: range.map(|range| (range.low, range.high)),
         })
     }
+}
+
+fn line(descriptor: &Descriptor) -> (u64, SocketUser) {
+    (descriptor.inode, descriptor.user.clone())
 }
 
 /// `false` also where it cannot be told.

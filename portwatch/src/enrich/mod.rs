@@ -4,13 +4,17 @@
 //! same answers. [`live::LiveFacts`] is the answer of the machine we run on.
 
 pub mod blind;
+pub mod cgroups;
 pub mod clock;
 pub mod container;
+pub mod engines;
 pub mod facts;
+pub mod kernel_user;
 pub mod live;
 pub mod netns;
 mod patience;
 pub mod proc;
+pub mod range;
 mod scan;
 pub mod sock_diag;
 #[cfg(test)]
@@ -18,8 +22,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::event::{Event, Failure, Ktime, Task, Tgid};
-use facts::{Facts, NetnsFacts, ProcessFacts, SocketUser};
+use crate::decode::event::{Call, Event, Failure, Ktime, Socket, Task, Tgid, Transport};
+use facts::{Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
+use kernel_user::Tunnel;
 use std::collections::HashSet;
 
 /// An event with everything that was asked of the machine about it.
@@ -36,16 +41,42 @@ pub struct Enriched {
 pub struct EventFacts {
     /// Every process that the event or `socket_users` names and that still runs (same start time).
     pub processes: Vec<ProcessFacts>,
+    /// No process could be looked up, so that one is missing above says nothing about it.
+    pub processes_hidden: bool,
     /// Who has the holders' sockets now, by inode; `None` = nobody could look, an inode without a
     /// line = no visible process has it.
     pub socket_users: Option<Vec<(u64, SocketUser)>>,
+    /// Sockets that no process was found to have, though the kernel still had them open when it was
+    /// asked after that.
+    pub unowned: Vec<u64>,
+    /// The interface of this namespace that has the port, where the kernel itself has it.
+    pub tunnel: Option<Tunnel>,
+    /// Paths of the cgroups of processes that are gone, by id.
+    pub cgroups: Vec<(u64, String)>,
     /// The namespace's reserved ports and the way there.
     pub netns: Option<NetnsFacts>,
     /// Names of the devices that the event mentions, by index.
     pub devices: Vec<(u32, String)>,
+    /// Who held the range a moment later, if the call wanted any port of it.
+    pub range: Option<RangeFacts>,
 }
 
 impl EventFacts {
+    /// The path of a cgroup, if it was asked for and found.
+    #[must_use]
+    pub fn cgroup(&self, id: Option<u64>) -> Option<&str> {
+        let id = id?;
+        let found = self.cgroups.iter().find(|(of, _)| *of == id);
+        found.map(|(_, path)| path.as_str())
+    }
+
+    /// Whether the process `tgid` that started at `start` still runs; `None` = nobody could look.
+    #[must_use]
+    pub fn runs(&self, tgid: Tgid, start: Ktime) -> Option<bool> {
+        let found = self.process(tgid, start).is_some();
+        (found || !self.processes_hidden).then_some(found)
+    }
+
     /// What was read of the process `tgid` that started at `start` (to the precision of /proc).
     #[must_use]
     pub fn process(&self, tgid: Tgid, start: Ktime) -> Option<&ProcessFacts> {
@@ -63,8 +94,9 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 }
 
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
-/// of the holders' sockets, these users and the remembered owners, namespace, devices. Events other
-/// than a failure ask for their own process only, an exit for nothing.
+/// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
+/// without any, the remembered owners, cgroups of the dead, namespace, devices, whether processes
+/// can be seen. Events other than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
         Event::Failure(failure) => about_failure(failure, facts),
@@ -99,14 +131,19 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
             .filter_map(|holder| holder.socket.inode),
     );
     // Nothing to look for is an answer too: no visible process has it.
-    let socket_users = if inodes.is_empty() {
+    let mut socket_users = if inodes.is_empty() {
         Some(Vec::new())
     } else {
-        facts.socket_users(&inodes)
+        facts.socket_users(&inodes, failure.time)
     };
+    let range = range_question(failure).and_then(|question| facts.range(&question));
     for (_, user) in socket_users.iter().flatten() {
         asked.process(user.tgid, user.start, facts);
     }
+    if let Some(range) = &range {
+        about_range(range, &mut socket_users, &mut asked, facts);
+    }
+    let unowned = unowned(failure, socket_users.as_deref(), facts);
     for owner in failure
         .holders
         .iter()
@@ -115,6 +152,16 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         asked.process(owner.tgid, owner.start, facts);
     }
 
+    let of_kernel = |socket: &Socket| {
+        let nobodys = |inode| unowned.contains(&inode) && !socket.has_file;
+        socket.transport == Transport::Udp && (socket.kernel || socket.inode.is_some_and(nobodys))
+    };
+    let tunnel = failure
+        .wanted
+        .port
+        .filter(|_| failure.holders.iter().any(|h| of_kernel(&h.socket)))
+        .and_then(|port| facts.tunnel(failure.netns, failure.task.tgid, port));
+    let cgroups = cgroups(failure, &asked.found, facts);
     let netns = facts.netns(failure.netns, Some(failure.task.tgid));
     let mentioned = failure
         .holders
@@ -131,10 +178,127 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         .collect();
     EventFacts {
         processes: asked.found,
+        processes_hidden: !facts.sees_processes(),
         socket_users,
+        unowned,
+        tunnel,
+        cgroups,
         netns: Some(netns),
         devices,
+        range,
     }
+}
+
+/// What to ask of the range in which a call found no free port; UDP-Lite has a table of its own,
+/// which is not looked at.
+fn range_question(failure: &Failure) -> Option<RangeQuestion> {
+    let wanted = &failure.wanted;
+    if wanted.port.is_some() || (failure.call == Call::Bind && wanted.addr.is_none()) {
+        return None;
+    }
+    let protocol = match (failure.socket.transport, failure.socket.protocol) {
+        (Transport::Tcp, _) => 6,
+        (Transport::Udp, 17) => 17,
+        (Transport::Udp, _) => return None,
+    };
+    let connects = failure.call == Call::Connect && failure.socket.transport == Transport::Tcp;
+    if connects && wanted.destination.is_none() {
+        return None;
+    }
+    Some(RangeQuestion {
+        netns: failure.netns,
+        protocol,
+        low: failure.range.low,
+        high: failure.range.high,
+        destination: wanted.destination.filter(|_| connects),
+    })
+}
+
+/// Groups of a range whose processes are looked up.
+const RANGE_NAMED: usize = 32;
+
+/// The processes of the largest groups; who has the socket that stands for each is known.
+fn about_range(
+    range: &RangeFacts,
+    socket_users: &mut Option<Vec<(u64, SocketUser)>>,
+    asked: &mut Asked,
+    facts: &mut dyn Facts,
+) {
+    if !range.looked_for_users {
+        *socket_users = None;
+    }
+    for group in &range.groups {
+        if let (Some(inode), Some(lines)) = (group.holder.socket.inode, socket_users.as_mut()) {
+            lines.extend(group.users.iter().map(|user| (inode, user.clone())));
+        }
+    }
+    for group in range.groups.iter().take(RANGE_NAMED) {
+        if let Some(user) = group.users.first() {
+            asked.process(user.tgid, user.start, facts);
+        }
+        if let Some(owner) = &group.holder.owner {
+            asked.process(owner.tgid, owner.start, facts);
+        }
+    }
+}
+
+/// Cgroups that only a record knows: of a caller or an owner that is gone. systemd opens the sockets
+/// of a socket unit in a process of that unit's cgroup, which is gone at once.
+fn cgroups(failure: &Failure, found: &[ProcessFacts], facts: &mut dyn Facts) -> Vec<(u64, String)> {
+    let runs = |tgid: Tgid, start: Ktime| {
+        found
+            .iter()
+            .any(|process| process.tgid == tgid && same_start(process.start, start))
+    };
+    let caller = &failure.task;
+    let caller = (!runs(caller.tgid, caller.start)).then_some(caller.cgroup);
+    let owners = failure
+        .holders
+        .iter()
+        .filter_map(|holder| holder.owner.as_ref())
+        .filter(|owner| !runs(owner.tgid, owner.start))
+        .map(|owner| owner.cgroup);
+    unique(caller.into_iter().chain(owners).flatten())
+        .into_iter()
+        .filter_map(|id| Some((id, facts.cgroup(id)?)))
+        .collect()
+}
+
+/// The holders' sockets that nobody has and that are open all the same. A socket that is closed
+/// while it is searched for has no user either: only one that is there after the search counts.
+fn unowned(
+    failure: &Failure,
+    users: Option<&[(u64, SocketUser)]>,
+    facts: &mut dyn Facts,
+) -> Vec<u64> {
+    let Some(users) = users else {
+        return Vec::new();
+    };
+    let nobodys = |socket: &Socket| {
+        let inode = socket.inode.filter(|_| socket.has_socket)?;
+        users.iter().all(|(of, _)| *of != inode).then_some(inode)
+    };
+    let mut left = Vec::new();
+    for protocol in unique(
+        failure
+            .holders
+            .iter()
+            .filter(|holder| nobodys(&holder.socket).is_some())
+            .map(|holder| holder.socket.protocol),
+    ) {
+        let told = facts.port(
+            failure.netns,
+            failure.task.tgid,
+            Some(protocol),
+            failure.wanted.port,
+        );
+        left.extend(told.into_iter().flat_map(|told| told.sockets));
+    }
+    let inodes = failure
+        .holders
+        .iter()
+        .filter_map(|holder| nobodys(&holder.socket));
+    unique(inodes.filter(|inode| left.iter().any(|seen| seen.inode == *inode)))
 }
 
 /// Processes asked for so far: each is asked for once.

@@ -5,7 +5,7 @@
 //! ESRCH once the process is gone), and the start time is compared before and after.
 //!
 //! None of these reads waits for the process, with two exceptions that go through `patience`:
-//! cmdline takes the process's mmap_lock (fs/proc/base.c:get_mm_cmdline, mm/memory.c:
+//! cmdline (and environ) takes the process's mmap_lock (fs/proc/base.c:get_mm_cmdline, mm/memory.c:
 //! access_remote_vm), which a process stuck in the kernel may hold for ever, and cgroup took the
 //! global cgroup_mutex before 6.14 (kernel/cgroup/cgroup.c:proc_cgroup_show).
 
@@ -27,6 +27,9 @@ const TICK_NS: u64 = 10_000_000;
 /// Longest command line that is read and shown, in bytes.
 pub const CMDLINE_MAX: usize = 4096;
 
+/// As much of an environment as is read; nothing of it is kept but the names of systemd's sockets.
+const ENVIRON_MAX: usize = 1 << 16;
+
 /// Longest name the kernel keeps of a task (TASK_COMM_LEN without its NUL).
 const COMM_MAX: usize = 15;
 
@@ -44,6 +47,8 @@ pub struct Stat {
     pub comm: Comm,
     /// Parent; 0 = none that is visible here.
     pub ppid: Tgid,
+    /// Session; 0 = one of another pid namespace.
+    pub session: Tgid,
     /// Start, rounded down to a clock tick.
     pub start: Ktime,
     /// The leader has exited. Its process goes on while `threads` is more than 1.
@@ -66,6 +71,7 @@ impl Stat {
         Some(Self {
             comm: Comm(name.get(..COMM_MAX).unwrap_or(name).to_vec()),
             ppid: Tgid(field(4)?.parse().ok()?),
+            session: Tgid(field(6)?.parse().ok()?),
             start: Ktime(field(22)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?),
             leader_exited: matches!(field(3)?, "Z" | "X" | "x"),
             threads: field(20)?.parse().ok()?,
@@ -116,23 +122,39 @@ impl Proc {
         let cmdline = open_in(body, "cmdline")
             .and_then(|file| self.patience.read(tgid, file, CMDLINE_MAX + 1))
             .map(arguments);
+        let systemd_unit = cgroup.as_deref().map(container::systemd_unit);
+        // Only what a unit started can have a socket of systemd's.
+        let environ = systemd_unit
+            .as_ref()
+            .filter(|unit| unit.is_some())
+            .and_then(|_| open_in(body, "environ"))
+            .and_then(|file| self.patience.read(tgid, file, ENVIRON_MAX));
+        let socket_unit = environ.and_then(|text| container::socket_unit(&text, tgid));
         if read_stat(&dir).map(|now| now.start) != Some(stat.start) {
             return None;
         }
         // A process on its way out has no memory any more: nothing could be read, not "no arguments".
         let cmdline = cmdline.filter(|(list, _)| exe.is_some() || !list.is_empty());
         let (cmdline, cmdline_truncated) = cmdline.unzip();
+        let container = cgroup.as_deref().map(container::container);
+        let container_runtime = container.as_ref().and_then(|found| found.as_ref()?.runtime);
+        let container_runtime = container_runtime.map(str::to_owned);
         Some(ProcessFacts {
             tgid,
             start: stat.start,
             comm: stat.comm,
             ppid: Some(stat.ppid),
+            session: Some(stat.session).filter(|session| session.0 != 0),
             uid,
             exe,
             cmdline,
             cmdline_truncated: cmdline_truncated.unwrap_or(false),
-            systemd_unit: cgroup.as_deref().map(container::systemd_unit),
-            container: cgroup.as_deref().map(container::container_id),
+            systemd_unit,
+            socket_unit,
+            container: container.map(|found| found.map(|found| found.id)),
+            container_runtime,
+            container_name: None,
+            pod_uid: cgroup.as_deref().and_then(container::pod_uid),
             cgroup,
         })
     }

@@ -1,23 +1,41 @@
 //! Who has a socket, by the descriptors in /proc: the way that works everywhere, and the slow one.
 
-use super::facts::SocketUser;
+use super::facts::{RangeQuestion, SocketUser};
 use super::proc::{self, Proc};
 use crate::decode::event::Tgid;
+use crate::snapshot::range::Found;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// A descriptor of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The socket.
+    pub inode: u64,
+    /// Its number, one of several maybe.
+    pub fd: u32,
+    /// Whose it is.
+    pub user: SocketUser,
+}
+
 /// Finds the processes that have sockets.
 pub trait SocketFinder {
-    /// One line for each process and inode, of processes that have a descriptor of it now; `None`
-    /// if nobody could look. An inode without a line has no visible process.
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>>;
+    /// One descriptor for each process and inode, of processes that have one of it now; `None` if
+    /// nobody could look. An inode without one has no visible process.
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>>;
+
+    /// The sockets that hold a range of ports now; `None` where that cannot be told.
+    fn range(&mut self, _question: &RangeQuestion) -> Option<Found> {
+        None
+    }
 }
 
 /// Reads every descriptor of every process: about a microsecond each, so milliseconds on a small
-/// machine and a tenth of a second on one with 100 000 descriptors. A table of descriptors that a
-/// single thread keeps apart from its process (`unshare(CLONE_FILES)`) is not seen.
+/// machine and a tenth of a second on one with 100 000 descriptors. Tables of descriptors that single
+/// threads keep apart from their process (`unshare(CLONE_FILES)`) are read only for what was not found
+/// otherwise.
 #[derive(Debug)]
 pub struct ProcScan {
     root: PathBuf,
@@ -34,46 +52,85 @@ impl ProcScan {
         }
     }
 
+    /// Adds a process's first descriptor of each wanted socket.
+    fn among(
+        &self,
+        tgid: Tgid,
+        wanted: &HashSet<u64>,
+        links: Vec<PathBuf>,
+        found: &mut Vec<Descriptor>,
+    ) {
+        let mut seen = HashSet::new();
+        for link in links {
+            let Some(inode) = socket_inode(&link) else {
+                continue;
+            };
+            if wanted.contains(&inode)
+                && !seen.contains(&inode)
+                && let Some(descriptor) = self.descriptor(tgid, inode, &link)
+            {
+                seen.insert(inode);
+                found.push(descriptor);
+            }
+        }
+    }
+
     /// The process if it has the descriptor behind `link`, proven between two equal readings of its
     /// start: otherwise the number may have changed hands while its descriptors were read.
-    fn user(&self, tgid: Tgid, inode: u64, link: &Path) -> Option<SocketUser> {
+    fn descriptor(&self, tgid: Tgid, inode: u64, link: &Path) -> Option<Descriptor> {
         let before = self.proc.stat(tgid)?;
         if socket_inode(link) != Some(inode) || self.proc.stat(tgid)?.start != before.start {
             return None;
         }
-        Some(SocketUser {
-            tgid,
-            start: before.start,
-            comm: before.comm,
+        Some(Descriptor {
+            inode,
+            fd: link.file_name()?.to_str()?.parse().ok()?,
+            user: SocketUser {
+                tgid,
+                start: before.start,
+                comm: before.comm,
+            },
         })
     }
 }
 
+/// The links of every thread's descriptors.
+fn of_threads(root: &Path, tgid: Tgid) -> Vec<PathBuf> {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries(&root.join(tgid.0.to_string()).join("task"))
+        .flat_map(|thread| entries(&thread.path().join("fd")))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// The process still has this very descriptor. One that a thread keeps apart from its process is
+/// not seen, nor one that the process has moved to another number.
+pub(super) fn still_there(root: &Path, proc: &Proc, descriptor: &Descriptor) -> bool {
+    let Descriptor { inode, fd, user } = descriptor;
+    let link = root.join(format!("{}/fd/{fd}", user.tgid.0));
+    // The start is read after the link: a number that has changed hands shows another one.
+    socket_inode(&link) == Some(*inode)
+        && proc
+            .stat(user.tgid)
+            .is_some_and(|now| super::same_start(now.start, user.start) && now.runs())
+}
+
 impl SocketFinder for ProcScan {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
-        let wanted: HashSet<u64> = inodes.iter().copied().collect();
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
+        let mut wanted: HashSet<u64> = inodes.iter().copied().collect();
         let mut found = Vec::new();
         let mut refused = false;
         for tgid in processes(&self.root)? {
-            let links = match descriptors(&self.root, tgid) {
-                Ok(links) => links,
-                Err(error) => {
-                    refused |= error.kind() == ErrorKind::PermissionDenied;
-                    continue;
-                }
-            };
-            let mut seen = HashSet::new();
-            for link in links {
-                let Some(inode) = socket_inode(&link) else {
-                    continue;
-                };
-                if wanted.contains(&inode)
-                    && !seen.contains(&inode)
-                    && let Some(user) = self.user(tgid, inode, &link)
-                {
-                    seen.insert(inode);
-                    found.push((inode, user));
-                }
+            match descriptors(&self.root, tgid) {
+                Ok(links) => self.among(tgid, &wanted, links, &mut found),
+                Err(error) => refused |= error.kind() == ErrorKind::PermissionDenied,
+            }
+        }
+        wanted.retain(|inode| found.iter().all(|one| one.inode != *inode));
+        if !wanted.is_empty() {
+            for tgid in processes(&self.root)? {
+                let links = of_threads(&self.root, tgid);
+                self.among(tgid, &wanted, links, &mut found);
             }
         }
         // Having seen nothing proves nothing if somebody's descriptors were withheld.

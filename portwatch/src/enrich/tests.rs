@@ -77,6 +77,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         owner,
         l3mdev,
         connect_only_bucket: false,
+        bound_bucket: false,
         older: false,
     }
 }
@@ -91,6 +92,7 @@ fn failure(holders: Vec<Holder>) -> Failure {
         wanted: Wanted {
             addr: None,
             port: Some(60001),
+            destination: None,
         },
         netns: NetnsId(40),
         netns_cookie: 1,
@@ -117,6 +119,11 @@ fn failure(holders: Vec<Holder>) -> Failure {
 struct Noted(Vec<String>);
 
 impl Facts for Noted {
+    fn sees_processes(&mut self) -> bool {
+        self.0.push("sees".to_owned());
+        true
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.0.push(format!("process {} {}", tgid.0, start.0));
         (tgid != Tgid(9)).then(|| ProcessFacts {
@@ -124,17 +131,22 @@ impl Facts for Noted {
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
             comm: Comm(b"x".to_vec()),
             ppid: None,
+            session: None,
             uid: None,
             exe: None,
             cmdline: None,
             cmdline_truncated: false,
             cgroup: None,
             systemd_unit: None,
+            socket_unit: None,
             container: None,
+            container_runtime: None,
+            container_name: None,
+            pod_uid: None,
         })
     }
 
-    fn socket_users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, SocketUser)>> {
+    fn socket_users(&mut self, inodes: &[u64], _at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         self.0.push(format!("users {inodes:?}"));
         let user = |inode: u64| SocketUser {
             tgid: Tgid(20),
@@ -157,6 +169,28 @@ impl Facts for Noted {
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.0.push(format!("device {} {index}", netns.0));
         (index != 5).then(|| format!("eth{index}"))
+    }
+
+    fn cgroup(&mut self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn tunnel(&mut self, _: NetnsId, _: Tgid, _: u16) -> Option<Tunnel> {
+        None
+    }
+
+    fn range(&mut self, _: &RangeQuestion) -> Option<RangeFacts> {
+        None
+    }
+
+    fn port(
+        &mut self,
+        _: NetnsId,
+        _: Tgid,
+        _: Option<u16>,
+        _: Option<u16>,
+    ) -> Option<facts::PortFacts> {
+        None
     }
 }
 
@@ -189,6 +223,7 @@ fn a_failure_asks_each_question_once_in_order() {
         "device 40 3",
         "device 40 7",
         "device 40 5",
+        "sees",
     ];
     assert_eq!(questions, expected);
     let pids: Vec<u32> = facts
@@ -202,8 +237,18 @@ fn a_failure_asks_each_question_once_in_order() {
         facts.devices,
         names.map(|(index, name)| (index, name.to_owned()))
     );
-    assert_eq!(facts.socket_users.map(|users| users.len()), Some(1));
+    assert_eq!(facts.socket_users.as_ref().map(Vec::len), Some(1));
     assert!(facts.netns.is_some());
+    let runs = |facts: &EventFacts, pid| facts.runs(Tgid(pid), started(pid));
+    assert_eq!(
+        (runs(&facts, 812), runs(&facts, 9)),
+        (Some(true), Some(false))
+    );
+    let hidden = EventFacts {
+        processes_hidden: true,
+        ..facts.clone()
+    };
+    assert_eq!((runs(&hidden, 812), runs(&hidden, 9)), (Some(true), None));
 }
 
 #[test]
@@ -219,7 +264,10 @@ fn the_start_of_a_record_finds_the_process_of_proc() {
 fn without_sockets_nobody_looks_for_their_users() {
     let holders = vec![holder(None, None, 0, 0)];
     let (questions, facts) = asked(&Event::Failure(Box::new(failure(holders))));
-    assert_eq!(questions, ["process 812 8120001234", "netns 40 Some(812)"]);
+    assert_eq!(
+        questions,
+        ["process 812 8120001234", "netns 40 Some(812)", "sees"]
+    );
     assert_eq!(facts.socket_users, Some(Vec::new()));
 }
 
@@ -229,7 +277,7 @@ fn the_kernels_own_task_is_no_process() {
     let mut failure = failure(holders);
     failure.task = task(0);
     let (questions, _) = asked(&Event::Failure(Box::new(failure)));
-    assert_eq!(questions, ["netns 40 Some(0)"]);
+    assert_eq!(questions, ["netns 40 Some(0)", "sees"]);
 }
 
 #[test]

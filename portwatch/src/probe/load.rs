@@ -6,7 +6,7 @@
 use super::{
     attach::Choice, btf, control::ControlError, features, offsets, refusal::chain, support,
 };
-use crate::report::{BackendName, Sizes};
+use crate::report::{BackendName, History, Sizes};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use portwatch_common::{Features, Offsets};
 use std::path::Path;
@@ -85,6 +85,9 @@ pub struct LoadOptions {
     pub owners: u32,
 }
 
+/// How long TIME_WAIT lasts (include/net/tcp.h, TCP_TIMEWAIT_LEN).
+const TIME_WAIT_SECONDS: u32 = 60;
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
@@ -98,6 +101,17 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
+    /// How far back the past is remembered.
+    #[must_use]
+    pub fn history(&self) -> History {
+        let sizes = self.sizes();
+        History {
+            closed_connections: sizes.past,
+            listeners: sizes.listeners,
+            closes_per_second: sizes.past / TIME_WAIT_SECONDS,
+        }
+    }
+
     /// Sizes of everything that can overflow.
     #[must_use]
     pub fn sizes(&self) -> Sizes {

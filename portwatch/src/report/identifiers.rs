@@ -46,14 +46,38 @@ words! {
         DualStackListener,
         /// Bound, never listened.
         BoundNotListening,
+        /// A listener that shares its port with SO_REUSEPORT, but not with another user's sockets.
+        ReuseportOtherUser,
+        /// Both sides belong to one program, and only one of them has SO_REUSEPORT.
+        ReuseportMissing,
+        /// A listening descriptor that another process inherited of the dead one that opened it.
+        InheritedDescriptor,
         /// Taken with bind(0), not listening.
         EphemeralBind,
+        /// A socket of the kernel itself.
+        KernelSocket,
+        /// No process has the descriptor: it is in an unread message, or registered in an io_uring.
+        DescriptorInFlight,
         /// A UDP socket that was bound explicitly, or whose origin is not proven.
         UdpSocket,
+        /// connect() with a port of its own: that connection exists already.
+        SameConnection,
+        /// No port was wanted, and none of the range was free for the call.
+        RangeExhausted,
         /// The holder left between the failure and the walk.
         AlreadyFree,
         /// It cannot be proven; the message says what is missing.
         Unknown,
+    }
+}
+
+words! {
+    /// What a range has no port for any more.
+    ExhaustedFor "lowercase" {
+        /// connect() to this destination; another one can share the ports.
+        Destination,
+        /// Whatever needs a port of its own: bind(), and any connect() as well.
+        Binds,
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Process {
         deserialize_with = "nullable"
     )]
     pub systemd_unit: Option<Option<String>>,
+    /// The unit whose socket systemd opened or gave to it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub socket_unit: Option<String>,
     /// Container id; null = in none.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -55,6 +58,16 @@ pub struct Process {
         deserialize_with = "nullable"
     )]
     pub container: Option<Option<String>>,
+    /// What runs the container: `docker`, `containerd`, `cri-o`, `podman`; absent where its cgroup
+    /// does not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_runtime: Option<String>,
+    /// Name of the container; only with `--containers`, and if the engine said it in time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_name: Option<String>,
+    /// Uid of the Kubernetes pod.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod_uid: Option<String>,
 }
 
 /// A process that has, or had, a holder's socket.
@@ -99,6 +112,9 @@ pub struct HolderProcess {
         deserialize_with = "nullable"
     )]
     pub systemd_unit: Option<Option<String>>,
+    /// The unit whose socket systemd opened or gave to it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub socket_unit: Option<String>,
     /// Container id; null = in none.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -106,10 +122,22 @@ pub struct HolderProcess {
         deserialize_with = "nullable"
     )]
     pub container: Option<Option<String>>,
-    /// It has the socket now.
+    /// What runs the container: `docker`, `containerd`, `cri-o`, `podman`; absent where its cgroup
+    /// does not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_runtime: Option<String>,
+    /// Name of the container; only with `--containers`, and if the engine said it in time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_name: Option<String>,
+    /// Uid of the Kubernetes pod.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod_uid: Option<String>,
+    /// It has the socket now; with `alive` absent: it was the last to have it, and has not let go of it
+    /// as far as the kernel told.
     pub has_socket: bool,
-    /// This very process (same start time) still runs.
-    pub alive: bool,
+    /// This very process (same start time) still runs; absent where no process can be looked up.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alive: Option<bool>,
     /// When it was last seen with the socket, for one that has it no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<String>,

@@ -131,7 +131,10 @@ impl Selection {
     }
 
     fn conflict(&self, conflict: &Conflict) -> bool {
+        let tally = conflict.tally.iter().flatten();
+        let of_range = tally.filter_map(|line| line.process.as_ref()?.as_ref());
         let holders = conflict.holders.iter().flat_map(|holder| &holder.processes);
+        let holders = holders.chain(of_range);
         self.events.contains(&EventName::Conflict)
             && self.wanted(&conflict.wanted)
             && (self.process(&(&conflict.requester).into())
@@ -187,6 +190,12 @@ impl Filter {
             selection,
             passed: Recent::new(INCIDENTS),
         }
+    }
+
+    /// Lines of this name can pass at all.
+    #[must_use]
+    pub fn asks(&self, event: EventName) -> bool {
+        self.selection.events.contains(&event)
     }
 
     /// The report is to be told. An incident passes whole: once one of its attempts passed, the

@@ -11,7 +11,7 @@ mod uid;
 pub use cmdline::Cmdline;
 
 use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
-use address::Pseudonyms;
+pub(crate) use address::Pseudonyms;
 
 /// Takes things out of reports. Keeps the pseudonyms of a run.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Redact {
             Body::Conflict(conflict) => self.conflict(conflict),
             Body::Resolved(resolved) => {
                 self.wanted(&mut resolved.wanted);
+                self.ends(&mut resolved.serves);
                 self.process(&mut resolved.requester);
                 self.text(&mut resolved.message);
             }
@@ -62,6 +63,7 @@ impl Redact {
 
     fn conflict(&mut self, conflict: &mut Conflict) {
         self.wanted(&mut conflict.wanted);
+        self.ends(&mut conflict.serves);
         self.process(&mut conflict.requester);
         for holder in &mut conflict.holders {
             self.endpoints(&mut holder.local, holder.peer.as_mut());
@@ -73,6 +75,14 @@ impl Redact {
                 .iter_mut()
                 .for_each(|process| self.holder_process(process));
         }
+        for tally in conflict.tally.iter_mut().flatten() {
+            if let Some(Some(process)) = &mut tally.process {
+                self.holder_process(process);
+            }
+            if let Some(Some(peer)) = &mut tally.peer {
+                self.text(&mut peer.address);
+            }
+        }
         self.text(&mut conflict.message);
         for advice in &mut conflict.advice {
             self.text(&mut advice.text);
@@ -83,8 +93,17 @@ impl Redact {
         }
     }
 
+    fn ends(&mut self, ends: &mut [Endpoint]) {
+        for end in ends {
+            self.text(&mut end.address);
+        }
+    }
+
     fn wanted(&mut self, wanted: &mut Wanted) {
         self.text(&mut wanted.address);
+        if let Some(destination) = &mut wanted.destination {
+            self.text(&mut destination.address);
+        }
     }
 
     fn endpoints(&mut self, local: &mut Endpoint, peer: Option<&mut Endpoint>) {
@@ -114,6 +133,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         } = shared;
         self.cmdline.apply(cmdline, cmdline_bytes, truncated);
         if self.addresses.is_some() {
@@ -124,6 +144,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(|text| self.text(text));
             (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
         }
@@ -132,6 +153,7 @@ impl Redact {
             cgroup
                 .iter_mut()
                 .chain(unit.iter_mut().flatten())
+                .chain(socket_unit.iter_mut())
                 .for_each(uid::hide);
         }
     }
@@ -152,7 +174,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
         } = process;
         self.shared(Shared {
             comm,
@@ -165,6 +191,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 
@@ -182,7 +209,11 @@ impl Redact {
             start_time: _,
             cgroup,
             systemd_unit: unit,
+            socket_unit,
             container: _,
+            container_runtime: _,
+            container_name: _,
+            pod_uid: _,
             has_socket: _,
             alive: _,
             seen: _,
@@ -198,6 +229,7 @@ impl Redact {
             uid,
             cgroup,
             unit,
+            socket_unit,
         });
     }
 }
@@ -213,4 +245,5 @@ struct Shared<'a> {
     uid: &'a mut Option<u32>,
     cgroup: &'a mut Option<String>,
     unit: &'a mut Option<Option<String>>,
+    socket_unit: &'a mut Option<String>,
 }

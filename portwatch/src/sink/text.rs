@@ -8,6 +8,7 @@
 mod block;
 mod conflict;
 mod holder;
+mod holders;
 mod lifecycle;
 mod style;
 #[cfg(test)]

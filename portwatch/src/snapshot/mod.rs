@@ -5,9 +5,11 @@
 //! nothing of that goes through user space, so nothing can come between.
 
 pub mod finder;
+pub mod range;
 pub mod tables;
 
 use crate::decode::{self, Found};
+use crate::enrich::facts::RangeQuestion;
 use crate::source::RawRecord;
 use aya::{
     Btf, Ebpf,
@@ -15,6 +17,7 @@ use aya::{
 };
 use bytes::Bytes;
 use portwatch_common::SnapshotRecord;
+use range::{RangeError, RangeScanner};
 use std::io::{self, Read};
 
 /// Program of the object.
@@ -41,6 +44,9 @@ pub enum SnapshotError {
 /// as anything of it is attached.
 pub struct Scanner {
     ebpf: Ebpf,
+    ranges: Option<RangeScanner>,
+    /// The kernel refused the scan of ranges: it is not asked again.
+    ranges_refused: bool,
 }
 
 impl Scanner {
@@ -55,9 +61,33 @@ impl Scanner {
                 .map_err(SnapshotError::Program)
         });
         match loaded {
-            Ok(()) => Ok(Self { ebpf }),
+            Ok(()) => Ok(Self {
+                ebpf,
+                ranges: None,
+                ranges_refused: false,
+            }),
             Err(error) => Err(Box::new((ebpf, error))),
         }
+    }
+
+    /// Who holds a range of ports now; `None` where it cannot be told. The first question loads the
+    /// program: most runs never ask, and the verifier takes as long for it as for two hooks.
+    ///
+    /// # Errors
+    /// The kernel refused to load or to run the scan.
+    pub fn range(&mut self, question: &RangeQuestion) -> Result<Option<range::Found>, RangeError> {
+        if self.ranges_refused {
+            return Ok(None);
+        }
+        let mut ranges = match self.ranges.take() {
+            Some(ranges) => ranges,
+            None => RangeScanner::load(&mut self.ebpf).inspect_err(|_| {
+                self.ranges_refused = true;
+            })?,
+        };
+        let found = ranges.scan(&mut self.ebpf, question);
+        self.ranges = Some(ranges);
+        found
     }
 
     /// One pass: every descriptor of every process that is a socket with a port. Also the number of

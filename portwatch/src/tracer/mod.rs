@@ -12,7 +12,7 @@ pub use run::{Limits, run};
 use crate::decode::Found;
 use crate::decode::event::{Ktime, NetnsId};
 use crate::enrich::clock::{self, ClockError};
-use crate::enrich::live::{LiveFacts, ProcScan, SocketFinder};
+use crate::enrich::live::{Descriptor, LiveFacts, ProcScan, SocketFinder};
 use crate::probe::attach::{self, Attached};
 use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
@@ -180,6 +180,7 @@ impl Tracer {
             clock: anchor,
             filters: BTreeMap::new(),
             sizes: options.load.sizes(),
+            history: options.load.history(),
             snapshot_sockets: found.sockets + tables.found.len() as u64,
         };
         let own_netns = environment.netns;
@@ -345,7 +346,7 @@ impl KeepAttached {
 }
 
 impl SocketFinder for KeepAttached {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<(u64, crate::enrich::facts::SocketUser)>> {
+    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
         self.scan.users(inodes)
     }
 }

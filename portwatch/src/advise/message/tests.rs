@@ -1,8 +1,8 @@
 //! The sentences, each from the socket that brings it about.
 
 use crate::correlate::testing::{
-    NOW, S, connect, facts, failure, ground, held_by, holder, orphan, owner, socket, tcp, user,
-    verdict_on,
+    NOW, S, connect, facts, failure, ground, held_by, holder, orphan, owner, process, socket, tcp,
+    user, verdict_on,
 };
 use crate::correlate::verdict::verdict;
 use crate::decode::event::{
@@ -132,17 +132,20 @@ fn listeners_and_bound_sockets() {
     let since = "since before portwatch started (10:12:03 UTC)";
     assert_eq!(
         why("0.0.0.0", scanned("0.0.0.0", State::Listen)),
-        format!("OSD listens on 0.0.0.0:60001, {since}")
+        format!("OSD listens on 0.0.0.0:60001 and has had the port {since}")
     );
     assert_eq!(
         why("0.0.0.0", scanned("::", State::Listen)),
-        format!("OSD listens on [::]:60001 without IPV6_V6ONLY, which takes IPv4 as well, {since}")
+        format!(
+            "OSD listens on [::]:60001 without IPV6_V6ONLY, which takes IPv4 as well, and has had \
+             the port {since}"
+        )
     );
     assert_eq!(
         why("::", scanned("0.0.0.0", State::Listen)),
         format!(
-            "OSD listens on 0.0.0.0:60001, {since}, and a bind to [::] without IPV6_V6ONLY wants \
-             IPv4 as well"
+            "OSD listens on 0.0.0.0:60001 and has had the port {since}; a bind to [::] without \
+             IPV6_V6ONLY wants IPv4 as well"
         )
     );
     assert_eq!(
@@ -153,6 +156,62 @@ fn listeners_and_bound_sockets() {
         why("0.0.0.0", called(State::Close, Origin::EphemeralBind)),
         "the kernel gave that port to OSD, which had asked for any (bind to port 0), 5m ago"
     );
+}
+
+/// fork() and exec(), or SCM_RIGHTS: the kernel gave nothing to whoever has the descriptor now.
+#[test]
+fn the_taker_is_told_from_who_has_the_socket_now() {
+    let said = |origin, state| {
+        let failure = failure(Transport::Tcp, "0.0.0.0", vec![called(state, origin)]);
+        let mut facts = facts(None);
+        facts.processes = vec![process(77, 60 * S, "sleep")];
+        facts.socket_users = Some(vec![(71234, user(77, 60 * S, "sleep"))]);
+        let message = verdict(&failure, &facts, &ground()).conflict.message;
+        let (_, why) = message.split_once(": ").unwrap();
+        why.replace("ceph-osd (pid 3013825, no longer running)", "OSD")
+    };
+    let now = "; sleep (pid 77) has that socket now";
+    assert_eq!(
+        said(Origin::EphemeralConnect, State::Established),
+        format!(
+            "the kernel gave that port to OSD for its connection to 10.10.10.2:6836, 5m ago{now}"
+        )
+    );
+    assert_eq!(
+        said(Origin::ExplicitBind, State::Established),
+        format!(
+            "OSD bound 10.10.10.1:60001 itself as the source of its connection to \
+             10.10.10.2:6836, for 5m{now}"
+        )
+    );
+    assert_eq!(
+        said(Origin::EphemeralBind, State::Established),
+        format!(
+            "the kernel gave that port to OSD, which had asked for any (bind to port 0) and used \
+             it for its connection to 10.10.10.2:6836, 5m ago{now}"
+        )
+    );
+    assert_eq!(
+        said(Origin::EphemeralBind, State::Close),
+        format!(
+            "the kernel gave that port to OSD, which had asked for any (bind to port 0), 5m ago{now}"
+        )
+    );
+}
+
+/// Whoever had the descriptor when it was looked for, and has ended since, took nothing.
+#[test]
+fn a_user_that_has_just_ended_is_no_taker() {
+    let mut held = called(State::Established, Origin::EphemeralConnect);
+    held.owner = None;
+    held.socket.connect_bound = true;
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut facts = facts(Some(71234));
+    if let Some(users) = facts.socket_users.as_mut() {
+        users.push((71234, user(3_013_826, 51 * S, "worker")));
+    }
+    let message = verdict(&failure, &facts, &ground()).conflict.message;
+    assert!(!message.contains("worker"), "{message}");
 }
 
 #[test]
@@ -204,6 +263,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let at = |port| Wanted {
         addr: Some("::1".parse().unwrap()),
         port,
+        destination: None,
     };
     let who = "python3 (pid 812) could not";
     assert_eq!(
@@ -217,6 +277,7 @@ fn the_call_and_the_wanted_end_come_first() {
     let nothing = Wanted {
         addr: None,
         port: None,
+        destination: None,
     };
     assert_eq!(
         subject(Call::Connect, nothing.clone()),
@@ -239,10 +300,12 @@ fn crowds_are_counted() {
         users.push((71234, user(9, S, "worker")));
         users.push((71234, user(10, S, "worker")));
     }
+    facts.processes.push(process(9, S, "worker"));
+    facts.processes.push(process(10, S, "worker"));
     let say = |failure: &_| verdict(failure, &facts, &ground()).conflict.message;
     let message = say(&failure);
     assert!(
-        message.contains(&format!("{OSD} and 2 more processes")),
+        message.contains(&format!("{OSD} with 2 more processes")),
         "{message}"
     );
     assert!(

@@ -4,10 +4,12 @@ use crate::correlate::testing::{
     NETNS, PORT, S, facts, failure, ground, held_by, holder, owner, process, socket, tcp,
 };
 use crate::correlate::verdict::{Ground, verdict};
-use crate::decode::event::{Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport};
+use crate::decode::event::{
+    Comm, Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport,
+};
 use crate::enrich::EventFacts;
 use crate::enrich::facts::{NetnsFacts, NetnsReach};
-use crate::report::Advice;
+use crate::report::{Advice, Certainty};
 
 fn called(state: State, origin: Origin) -> Holder {
     held_by(
@@ -219,7 +221,7 @@ fn only_a_system_service_outside_containers_is_to_be_stopped() {
 fn systemds_own_sockets_belong_to_a_unit() {
     let mut held = called(State::Listen, Origin::ExplicitBind);
     let mut facts = facts(Some(71234));
-    facts.processes.clear();
+    facts.processes = vec![process(1, 50 * S, "systemd")];
     if let Some((_, user)) = facts
         .socket_users
         .as_mut()
@@ -237,8 +239,80 @@ fn systemds_own_sockets_belong_to_a_unit() {
     );
 }
 
+/// Many a container or small system has another init, which has no socket units.
 #[test]
-fn an_unproven_holder_still_has_advice_for_its_port() {
+fn another_init_is_not_taken_for_systemd() {
+    let mut held = called(State::Listen, Origin::ExplicitBind);
+    held.owner = None;
+    let mut facts = facts(Some(71234));
+    if let Some((_, user)) = facts
+        .socket_users
+        .as_mut()
+        .and_then(|users| users.first_mut())
+    {
+        (user.tgid, user.comm) = (Tgid(1), Comm(b"init".to_vec()));
+    }
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut said = |exe: Option<&str>| {
+        let mut init = process(1, 50 * S, "init");
+        init.exe = exe.map(|exe| exe.as_bytes().to_vec());
+        facts.processes = vec![init];
+        let list = advice_on(&failure, &facts, &ground());
+        (list[0].id.clone(), list[0].command.clone())
+    };
+    let other = (String::from("stop-holder"), None);
+    assert_eq!(said(Some("/usr/bin/busybox")), other);
+    assert_eq!(said(None), other);
+    let systemd = said(Some("/usr/lib/systemd/systemd (deleted)"));
+    assert_eq!(systemd.0, "socket-unit");
+}
+
+/// "Try again" is for a process that was looked for and has ended.
+#[test]
+fn where_nobody_can_look_nothing_is_said_to_have_ended() {
+    let held = called(State::Listen, Origin::ExplicitBind);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut hidden = facts(None);
+    (hidden.processes, hidden.socket_users) = (Vec::new(), None);
+    hidden.processes_hidden = true;
+    let conflict = verdict(&failure, &hidden, &ground()).conflict;
+    assert!(!conflict.message.contains("no longer"), "{conflict:?}");
+    assert_eq!(ids(&conflict.advice), ["stop-holder"]);
+    assert!(conflict.advice[0].text.starts_with("on the host, stop"));
+    assert_eq!(conflict.certainty, Certainty::Exact);
+    hidden.processes_hidden = false;
+    let conflict = verdict(&failure, &hidden, &ground()).conflict;
+    assert_eq!(ids(&conflict.advice), ["try-again"]);
+}
+
+#[test]
+fn a_socket_unit_is_stopped_with_its_service() {
+    let held = called(State::Listen, Origin::ExplicitBind);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut facts = facts(Some(71234));
+    facts.processes[0].socket_unit = Some("ceph.socket".to_owned());
+    let list = advice_on(&failure, &facts, &ground());
+    assert_eq!(ids(&list), ["socket-unit"]);
+    assert_eq!(
+        list[0].command.as_deref(),
+        Some("systemctl stop ceph.socket ceph-osd.service")
+    );
+    // Not a service of the system's manager.
+    facts.processes[0].cgroup = Some("/user.slice/x".to_owned());
+    assert_eq!(advice_on(&failure, &facts, &ground())[0].command, None);
+}
+
+#[test]
+fn an_unproven_holder_has_advice_that_is_true_however_it_came_there() {
     let list = advice(holder(tcp("10.10.10.1", State::Established)));
-    assert_eq!(ids(&list), ["reserve-port", "move-port"]);
+    assert_eq!(ids(&list), ["end-connection", "reserve-port", "move-port"]);
+    let list = advice(holder(tcp("10.10.10.1", State::TimeWait)));
+    assert_eq!(ids(&list), ["wait", "reserve-port", "move-port"]);
+    // Outside the range as well.
+    for state in [State::Established, State::TimeWait] {
+        let held = holder(tcp("10.10.10.1", state));
+        let mut failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+        (failure.range.low, failure.range.high) = (PORT + 1, PORT + 9);
+        assert_eq!(advice_on(&failure, &facts(Some(71234)), &ground()).len(), 1);
+    }
 }

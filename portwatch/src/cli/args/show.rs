@@ -1,6 +1,7 @@
 //! How things are told.
 
 use super::parse;
+use crate::capture::Redaction;
 use crate::sink::redact::{Cmdline, Redact};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -74,6 +75,11 @@ pub struct ShowArgs {
     /// List the sockets on the port that do not block it as well
     #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = parse::flag)]
     pub neighbours: bool,
+
+    /// Ask Docker, Podman, CRI-O or containerd for the names of containers; a verdict waits a tenth
+    /// of a second for them at most
+    #[arg(long, env = "PORTWATCH_CONTAINERS", value_parser = parse::flag)]
+    pub containers: bool,
 }
 
 /// A word of `--cmdline`.
@@ -99,6 +105,17 @@ pub enum RedactChoice {
 }
 
 impl ShowArgs {
+    /// What never gets into a capture.
+    #[must_use]
+    pub fn kept_out(&self) -> Redaction {
+        let hides = |choice| self.redact.contains(&choice);
+        Redaction::new(
+            hides(RedactChoice::Cmdline),
+            hides(RedactChoice::Address),
+            hides(RedactChoice::Uid),
+        )
+    }
+
     /// What takes things out of the reports.
     #[must_use]
     pub fn redaction(&self) -> Redact {

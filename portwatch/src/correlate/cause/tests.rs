@@ -171,7 +171,7 @@ fn udp_is_outbound_only_when_the_kernel_picked_the_port() {
 fn the_kernels_own_sockets_are_not_guessed_at() {
     let mut socket = tcp("10.10.10.1", State::Listen);
     socket.kernel = true;
-    assert_eq!(read_as(&socket, None).gap, Some(Gap::KernelSocket));
+    assert_eq!(read_as(&socket, None), Reading::proven(Cause::KernelSocket));
     // `inet_timewait_sock` leaves that bit as it found it.
     let mut closed = tcp("10.10.10.1", State::TimeWait);
     closed.kernel = true;

@@ -151,6 +151,7 @@ fn the_callers_fields_are_those_of_the_check() {
     failure.wanted = Wanted {
         addr: None,
         port: Some(1),
+        destination: None,
     };
     assert_eq!(Binder::of(&failure), Err(Uncertain::NoAddress));
     failure.call = Call::Connect;

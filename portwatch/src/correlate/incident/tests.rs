@@ -9,7 +9,7 @@ use crate::correlate::{Correlator, Options};
 use crate::decode::event::{
     Call, Event, Holder, NetnsId, Origin, OwnerSource, State, Task, Transport, Wanted,
 };
-use crate::report::{Certainty, Conflict, FreedBy};
+use crate::report::{Certainty, Conflict, FreedBy, Ports};
 
 mod ends;
 
@@ -232,6 +232,7 @@ fn another_address_is_not_the_wanted_port() {
         failure.wanted = Wanted {
             addr: Some("10.10.10.1".parse().unwrap()),
             port: Some(PORT),
+            destination: None,
         };
     };
     run.fails_with(0, on_one);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::correlate::keeper::keeper;
 use crate::correlate::origin::Proof;
 use crate::correlate::testing::{
     ANCHOR, S, facts, held_by, holder, orphan, owner, process, socket, task, tcp, user,
@@ -19,24 +20,29 @@ fn connection(source: OwnerSource) -> Holder {
     held_by(tcp("10.10.10.1", State::Established), owner(source, None))
 }
 
+fn of(holder: &Holder, facts: &EventFacts) -> Who {
+    who(
+        holder,
+        PROVEN,
+        &keeper(&holder.socket, facts),
+        facts,
+        ANCHOR,
+    )
+}
+
 fn told(holder: &Holder, taken: Taken, facts: &EventFacts) -> (Vec<(u32, bool, bool)>, Named) {
-    let who = who(holder, taken, facts, ANCHOR);
+    let who = who(holder, taken, &keeper(&holder.socket, facts), facts, ANCHOR);
     let list = who
         .processes
         .iter()
-        .map(|p| (p.pid, p.has_socket, p.alive))
+        .map(|p| (p.pid, p.has_socket, p.alive == Some(true)))
         .collect();
     (list, who.named)
 }
 
 #[test]
 fn whoever_has_the_descriptor_is_named_with_all_that_is_known() {
-    let who = who(
-        &connection(OwnerSource::Call),
-        PROVEN,
-        &facts(Some(71234)),
-        ANCHOR,
-    );
+    let who = of(&connection(OwnerSource::Call), &facts(Some(71234)));
     assert_eq!(who.named, Named::Present);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
@@ -46,7 +52,7 @@ fn whoever_has_the_descriptor_is_named_with_all_that_is_known() {
     assert_eq!(osd.cmdline.as_deref().map(<[_]>::len), Some(3));
     assert_eq!(osd.systemd_unit, Some(Some("ceph-osd.service".to_owned())));
     assert_eq!(osd.container, Some(None));
-    assert!(osd.has_socket && osd.alive && osd.seen.is_none());
+    assert!(osd.has_socket && osd.alive == Some(true) && osd.seen.is_none());
 }
 
 #[test]
@@ -87,12 +93,12 @@ fn time_wait_names_who_had_it_and_when() {
     let mut released = owner(OwnerSource::Release, Some(Origin::EphemeralConnect));
     released.released_at = Some(Ktime(1_500 * S));
     let holder = held_by(tcp("10.10.10.1", State::TimeWait), released);
-    let who = who(&holder, PROVEN, &facts(None), ANCHOR);
+    let who = of(&holder, &facts(None));
     assert_eq!(who.named, Named::Seen);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };
-    assert!(!osd.has_socket && osd.alive);
+    assert!(!osd.has_socket && osd.alive == Some(true));
     assert_eq!(osd.seen.as_deref(), Some("2026-11-22T10:20:23.000000000Z"));
     assert_eq!(osd.uid, Some(167));
 }
@@ -106,11 +112,11 @@ fn a_reused_pid_is_not_the_holder() {
         orphan(tcp("10.10.10.1", State::FinWait2)),
         owner(OwnerSource::Call, None),
     );
-    let who = who(&holder, PROVEN, &facts, ANCHOR);
+    let who = of(&holder, &facts);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };
-    assert_eq!((osd.comm.as_str(), osd.alive), ("ceph-osd", false));
+    assert_eq!((osd.comm.as_str(), osd.alive), ("ceph-osd", Some(false)));
     assert!(osd.exe.is_none() && osd.cmdline.is_none());
 }
 
@@ -185,6 +191,28 @@ fn without_a_look_the_taker_has_it_only_if_nothing_speaks_against_it() {
     );
 }
 
+/// In a pid namespace of its own portwatch sees no process: that one is not found is no news of it.
+#[test]
+fn where_nobody_can_look_nobody_is_called_gone() {
+    let mut hidden = facts(None);
+    (hidden.processes, hidden.socket_users) = (Vec::new(), None);
+    hidden.processes_hidden = true;
+    for source in [OwnerSource::Call, OwnerSource::Snapshot] {
+        let process = &of(&connection(source), &hidden).processes[0];
+        assert_eq!((process.has_socket, process.alive), (true, None));
+        assert_eq!(process.seen, None);
+    }
+    let mut released = connection(OwnerSource::Call);
+    if let Some(owner) = released.owner.as_mut() {
+        owner.released_at = Some(Ktime(1_999 * S));
+    }
+    for holder in [released, connection(OwnerSource::Release)] {
+        let process = &of(&holder, &hidden).processes[0];
+        assert_eq!((process.has_socket, process.alive), (false, None));
+        assert!(process.seen.is_some());
+    }
+}
+
 #[test]
 fn nobody_is_a_normal_answer() {
     let unknown = holder(tcp("10.10.10.1", State::Listen));
@@ -212,7 +240,7 @@ fn strings_that_are_not_utf8_keep_their_bytes() {
     {
         user.comm = Comm(b"caf\xe9\x1b".to_vec());
     }
-    let who = who(&connection(OwnerSource::Call), PROVEN, &facts, ANCHOR);
+    let who = of(&connection(OwnerSource::Call), &facts);
     let [osd] = who.processes.as_slice() else {
         panic!("{who:?}")
     };

@@ -291,26 +291,10 @@ fn an_orphan_of_a_known_process() {
 }
 
 #[test]
-fn exhaustion_and_same_connection_name_nobody() {
-    let mut exhausted = failure(Transport::Tcp, "0.0.0.0", Vec::new());
-    exhausted.call = Call::Connect;
-    exhausted.errno = 99;
-    exhausted.wanted = crate::decode::event::Wanted {
-        addr: None,
-        port: None,
-    };
-    exhausted.walk.made = false;
-    let conflict = verdict(&exhausted, &facts(None), &ground()).conflict;
-    assert_eq!(said(&conflict), (Cause::Unknown, Certainty::Unknown, 0));
-    assert!(!conflict.truncated);
-    assert!(
-        conflict.message.contains("32768-60999"),
-        "{}",
-        conflict.message
-    );
-
+fn a_connection_that_is_gone_names_nobody() {
     let mut same = failure(Transport::Tcp, "10.10.10.1", vec![founding_case()]);
     same.call = Call::Connect;
+    same.wanted.destination = Some("10.10.10.3:80".parse().unwrap());
     let conflict = verdict(&same, &facts(Some(71234)), &ground()).conflict;
     assert_eq!(said(&conflict), (Cause::Unknown, Certainty::Unknown, 0));
     assert!(

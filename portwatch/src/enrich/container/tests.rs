@@ -58,16 +58,17 @@ fn containers_by_path() {
         ("", None),
     ] {
         let path = path.replace("ID", ID).replace("OUTER", OUTER);
-        assert_eq!(container_id(&path).as_deref(), expected, "{path}");
+        assert_eq!(
+            container(&path).map(|c| c.id).as_deref(),
+            expected,
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn upper_case_is_no_identifier() {
-    assert_eq!(
-        container_id(&format!("/docker/{}", ID.to_uppercase())),
-        None
-    );
+    assert_eq!(container(&format!("/docker/{}", ID.to_uppercase())), None);
 }
 
 #[test]
@@ -157,5 +158,88 @@ fn the_path_that_counts() {
         let text = text.replace("ID", ID);
         let expected = expected.map(|path| path.replace("ID", ID));
         assert_eq!(cgroup_path(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn engines_by_path() {
+    for (path, expected) in [
+        ("/docker/ID", Some("docker")),
+        ("/system.slice/docker-ID.scope", Some("docker")),
+        (
+            "/kubepods.slice/kubepods-pod0f1e.slice/cri-containerd-ID.scope",
+            Some("containerd"),
+        ),
+        (
+            "/system.slice/containerd.service/kubepods-pod0f1e.slice:cri-containerd:ID",
+            Some("containerd"),
+        ),
+        ("/kubepods/pod0f1e/crio-ID.scope", Some("cri-o")),
+        ("/machine.slice/libpod-ID.scope/container", Some("podman")),
+        ("/libpod_parent/libpod-ID", Some("podman")),
+        ("/libpod_parent/ID", Some("podman")),
+        ("/kubepods/burstable/pod0f1e/ID", None),
+        ("/default/ID", None),
+    ] {
+        let path = path.replace("ID", ID);
+        assert_eq!(container(&path).unwrap().runtime, expected, "{path}");
+    }
+}
+
+#[test]
+fn pods_by_path() {
+    const POD: &str = "0f1e2d3c-0000-4444-8888-9a8b7c6d5e4f";
+    const STATIC: &str = "0123456789abcdef0123456789abcdef";
+    let systemd = POD.replace('-', "_");
+    for (path, expected) in [
+        (format!("/kubepods/burstable/pod{POD}/ID"), Some(POD)),
+        (format!("/kubepods/pod{STATIC}/ID"), Some(STATIC)),
+        (
+            format!("/kubepods.slice/kubepods-pod{systemd}.slice/crio-ID.scope"),
+            Some(POD),
+        ),
+        (
+            format!(
+                "/system.slice/containerd.service/kubepods-pod{systemd}.slice:cri-containerd:ID"
+            ),
+            Some(POD),
+        ),
+        (
+            format!(
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{systemd}.slice/cri-containerd-ID.scope"
+            ),
+            Some(POD),
+        ),
+        (
+            "/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope".to_owned(),
+            None,
+        ),
+        ("/kubepods/podnot-a-uid/ID".to_owned(), None),
+        ("/docker/ID".to_owned(), None),
+    ] {
+        let path = path.replace("ID", ID);
+        assert_eq!(pod_uid(&path).as_deref(), expected, "{path}");
+    }
+}
+
+#[test]
+fn socket_units_by_environment() {
+    for (environ, expected) in [
+        (
+            "A=b\0LISTEN_PID=7\0LISTEN_FDS=1\0LISTEN_FDNAMES=web.socket\0",
+            Some("web.socket"),
+        ),
+        (
+            "LISTEN_PID=7\0LISTEN_FDNAMES=web.socket:web.socket",
+            Some("web.socket"),
+        ),
+        ("LISTEN_PID=7\0LISTEN_FDNAMES=web.socket:other.socket", None),
+        ("LISTEN_PID=7\0LISTEN_FDNAMES=http:https", None),
+        ("LISTEN_PID=8\0LISTEN_FDNAMES=web.socket", None),
+        ("LISTEN_FDNAMES=web.socket", None),
+        ("", None),
+    ] {
+        let told = socket_unit(environ.as_bytes(), Tgid(7));
+        assert_eq!(told.as_deref(), expected, "{environ:?}");
     }
 }

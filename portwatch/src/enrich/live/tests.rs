@@ -3,7 +3,7 @@ use crate::decode::event::Comm;
 use crate::enrich::testing::{self, FakeProc};
 use std::sync::{Arc, Mutex};
 
-type Answers = Option<Vec<(u64, SocketUser)>>;
+type Answers = Option<Vec<Descriptor>>;
 
 /// Answers every search with the same, and writes down what was asked.
 struct Finder {
@@ -18,7 +18,7 @@ impl SocketFinder for Finder {
         Some(
             answer
                 .into_iter()
-                .filter(|(inode, _)| inodes.contains(inode))
+                .filter(|one| inodes.contains(&one.inode))
                 .collect(),
         )
     }
@@ -35,14 +35,21 @@ impl Stage {
     fn new(initial: bool, can_look: bool) -> Self {
         let fake = FakeProc::new();
         fake.process(7, "web", 900);
+        fake.descriptor(7, 5, "socket:[55]");
+        fake.descriptor(7, 6, "socket:[56]");
         let user = SocketUser {
             tgid: Tgid(7),
             start: Ktime(9_000_000_000),
             comm: Comm(b"web".to_vec()),
         };
+        let had = [(5, 55), (6, 56)].map(|(fd, inode)| Descriptor {
+            inode,
+            fd,
+            user: user.clone(),
+        });
         let asked = Arc::default();
         let finder = Finder {
-            answer: can_look.then(|| vec![(55, user.clone()), (56, user)]),
+            answer: can_look.then(|| had.to_vec()),
             asked: Arc::clone(&asked),
         };
         let facts = LiveFacts::below(fake.root(), initial, Box::new(finder));
@@ -50,7 +57,11 @@ impl Stage {
     }
 
     fn users(&mut self, inodes: &[u64]) -> Option<Vec<u64>> {
-        let lines = self.facts.socket_users(inodes)?;
+        self.users_at(inodes, Ktime(1))
+    }
+
+    fn users_at(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<u64>> {
+        let lines = self.facts.socket_users(inodes, at)?;
         Some(lines.into_iter().map(|(inode, _)| inode).collect())
     }
 
@@ -60,8 +71,8 @@ impl Stage {
 
     /// As if the remembered answers had been given that long ago.
     fn age(&mut self, by: Duration) {
-        for (since, _) in self.facts.users.values_mut() {
-            *since = since.checked_sub(by).unwrap();
+        for answer in self.facts.users.values_mut() {
+            answer.since = answer.since.checked_sub(by).unwrap();
         }
     }
 }
@@ -72,13 +83,14 @@ fn a_storm_over_one_port_searches_once() {
     // So young that no machine is slow enough to age it: the test must not depend on time.
     assert_eq!(stage.users(&[55, 99]), Some(vec![55]));
     let later = Instant::now() + Duration::from_secs(3600);
-    for (since, _) in stage.facts.users.values_mut() {
-        *since = later;
+    for answer in stage.facts.users.values_mut() {
+        answer.since = later;
     }
     for _ in 0..1000 {
         assert_eq!(stage.users(&[55, 99]), Some(vec![55]));
     }
-    assert_eq!(stage.searches(), [[55, 99]]);
+    // What nobody has is searched for twice.
+    assert_eq!(stage.searches(), [vec![55, 99], vec![99]]);
     assert_eq!(stage.users(&[55, 56]), Some(vec![55, 56]));
     assert_eq!(stage.searches(), [[56]]);
 }
@@ -101,6 +113,30 @@ fn an_answer_that_names_a_dead_process_is_not_used() {
     stage.fake.process(7, "stranger", 901);
     stage.users(&[55]);
     assert_eq!(stage.searches(), [[55], [55], [55]]);
+}
+
+#[test]
+fn an_answer_with_a_closed_descriptor_is_not_used() {
+    let mut stage = Stage::new(true, true);
+    assert_eq!(stage.users(&[55]), Some(vec![55]));
+    std::fs::remove_file(stage.fake.dir(7).join("fd/5")).unwrap();
+    stage.users(&[55]);
+    assert_eq!(stage.searches(), [[55], [55]]);
+}
+
+#[test]
+fn that_nobody_has_it_holds_for_the_past_only() {
+    let mut stage = Stage::new(true, true);
+    let before = clock::now().unwrap();
+    assert_eq!(stage.users_at(&[99], before), Some(vec![]));
+    for answer in stage.facts.users.values_mut() {
+        answer.since = Instant::now() + Duration::from_secs(3600);
+    }
+    stage.searches();
+    assert_eq!(stage.users_at(&[99], before), Some(vec![]));
+    assert_eq!(stage.searches(), Vec::<Vec<u64>>::new());
+    stage.users_at(&[99], clock::now().unwrap());
+    assert_eq!(stage.searches(), [[99], [99]]);
 }
 
 #[test]
@@ -128,8 +164,10 @@ fn in_a_pid_namespace_of_its_own_nobody_is_looked_up() {
     assert_eq!(stage.facts.process(Tgid(7), Ktime(9_000_000_000)), None);
     assert_eq!(stage.users(&[55]), None);
     assert_eq!(stage.searches(), Vec::<Vec<u64>>::new());
+    assert!(!stage.facts.sees_processes());
 
     let mut stage = Stage::new(true, true);
+    assert!(stage.facts.sees_processes());
     assert!(stage.facts.process(Tgid(7), Ktime(9_000_000_000)).is_some());
 }
 

@@ -151,13 +151,18 @@ fn every_field_of_a_process() {
         start: Ktime(9_000_000_000),
         comm: Comm(b"python3".to_vec()),
         ppid: Some(Tgid(811)),
+        session: Some(Tgid(811)),
         uid: Some(167),
         exe: Some(b"/usr/bin/python3 (deleted)".to_vec()),
         cmdline: Some(vec![b"python3".to_vec(), b"app.py".to_vec()]),
         cmdline_truncated: false,
         cgroup: Some("/system.slice/app.service".to_owned()),
         systemd_unit: Some(Some("app.service".to_owned())),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
     };
     assert_eq!(facts, expected);
 }

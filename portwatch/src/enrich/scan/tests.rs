@@ -5,11 +5,15 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 
-fn user(pid: u32, comm: &str, ticks: u64) -> SocketUser {
-    SocketUser {
-        tgid: Tgid(pid),
-        start: Ktime(ticks * 10_000_000),
-        comm: Comm(comm.as_bytes().to_vec()),
+fn socket_55(fd: u32, pid: u32, comm: &str, ticks: u64) -> Descriptor {
+    Descriptor {
+        inode: 55,
+        fd,
+        user: SocketUser {
+            tgid: Tgid(pid),
+            start: Ktime(ticks * 10_000_000),
+            comm: Comm(comm.as_bytes().to_vec()),
+        },
     }
 }
 
@@ -28,10 +32,16 @@ fn every_process_with_the_socket_once() {
     std::fs::create_dir(fake.root().join("sys")).unwrap();
     let mut scan = ProcScan::new(fake.root());
     let mut found = scan.users(&[55, 57, 58]).unwrap();
-    found.sort_by_key(|(_, user)| user.tgid);
+    found.sort_by_key(|one| one.user.tgid);
+    // Which of two descriptors is told depends on the directory's order.
+    let first = found[0].fd;
+    assert!(first == 3 || first == 4, "{found:?}");
     assert_eq!(
         found,
-        [(55, user(7, "web", 900)), (55, user(8, "worker", 901))]
+        [
+            socket_55(first, 7, "web", 900),
+            socket_55(9, 8, "worker", 901)
+        ]
     );
     assert_eq!(scan.users(&[58]), Some(Vec::new()));
 }
@@ -47,7 +57,7 @@ fn descriptors_of_a_process_whose_leader_has_exited() {
     std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
     std::fs::write(fake.dir(7).join("stat"), stat(7, b"main", 'Z', 2, 900)).unwrap();
     let found = ProcScan::new(fake.root()).users(&[55]);
-    assert_eq!(found, Some(vec![(55, user(7, "main", 900))]));
+    assert_eq!(found, Some(vec![socket_55(3, 7, "main", 900)]));
 }
 
 #[test]
@@ -71,11 +81,17 @@ fn a_real_socket_of_two_processes() {
     for (pid, comm) in [(std::process::id(), None), (child.id(), Some("cat"))] {
         let lines: Vec<_> = found
             .iter()
-            .filter(|(_, user)| user.tgid == Tgid(pid))
+            .filter(|one| one.user.tgid == Tgid(pid))
             .collect();
-        let [(of, user)] = lines.as_slice() else {
+        let [
+            one @ Descriptor {
+                inode: of, user, ..
+            },
+        ] = lines.as_slice()
+        else {
             panic!("{pid} in {found:?}");
         };
+        assert!(still_there(Path::new("/proc"), &proc, one));
         let leader = proc.stat(Tgid(pid)).unwrap();
         assert_eq!(
             (*of, user.start, &user.comm),
@@ -83,4 +99,39 @@ fn a_real_socket_of_two_processes() {
         );
         assert!(comm.is_none_or(|comm| user.comm.lossy() == comm));
     }
+}
+
+#[test]
+fn a_descriptor_is_there_until_it_is_closed_or_its_process_is_another() {
+    let fake = FakeProc::new();
+    fake.process(7, "web", 900);
+    fake.descriptor(7, 3, "socket:[55]");
+    let one = socket_55(3, 7, "web", 900);
+    let proc = Proc::new(fake.root());
+    assert!(still_there(fake.root(), &proc, &one));
+    fake.process(8, "stranger", 901);
+    fake.descriptor(8, 3, "socket:[55]");
+    assert!(!still_there(
+        fake.root(),
+        &proc,
+        &socket_55(3, 8, "web", 900)
+    ));
+    std::fs::remove_file(fake.dir(7).join("fd/3")).unwrap();
+    assert!(!still_there(fake.root(), &proc, &one));
+    fake.descriptor(7, 3, "socket:[56]");
+    assert!(!still_there(fake.root(), &proc, &one));
+}
+
+/// A thread that keeps a table of its own.
+#[test]
+fn a_descriptor_of_one_thread_is_its_processs() {
+    let fake = FakeProc::new();
+    fake.process(7, "main", 900);
+    fake.process(8, "thread", 905);
+    fake.descriptor(8, 3, "socket:[55]");
+    let tasks = fake.dir(7).join("task");
+    std::fs::create_dir(&tasks).unwrap();
+    std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
+    let found = ProcScan::new(fake.root()).users(&[55, 56]);
+    assert_eq!(found, Some(vec![socket_55(3, 7, "main", 900)]));
 }

@@ -24,7 +24,11 @@ pub(in crate::sink) fn flask() -> Process {
         start_time: "2026-11-22T10:14:59.900000000Z".into(),
         cgroup: Some("/system.slice/app.service".into()),
         systemd_unit: Some(Some("app.service".into())),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
     }
 }
 
@@ -42,9 +46,13 @@ pub(in crate::sink) fn ceph_osd() -> HolderProcess {
         start_time: Some("2026-11-18T10:00:00.000000000Z".into()),
         cgroup: Some("/system.slice/ceph-osd@0.service".into()),
         systemd_unit: Some(Some("ceph-osd@0.service".into())),
+        socket_unit: None,
         container: Some(None),
+        container_runtime: None,
+        container_name: None,
+        pod_uid: None,
         has_socket: true,
-        alive: true,
+        alive: Some(true),
         seen: None,
     }
 }
@@ -69,7 +77,10 @@ pub(in crate::sink) fn conflict() -> Conflict {
             family: FamilyName::Ipv4,
             address: "0.0.0.0".into(),
             port: Some(60001),
+            destination: None,
             netns: 4_026_531_840,
+            netns_path: None,
+            netns_pid: None,
             device: Some(None),
             options: vec![OptionName::Reuseaddr],
         },
@@ -92,6 +103,9 @@ pub(in crate::sink) fn conflict() -> Conflict {
             since_source: Some(SinceSource::Assigned),
             held_ms: Some(187_654_321),
             held_at_least_ms: None,
+            closed: None,
+            closed_ms: None,
+            kernel_user: None,
             processes: vec![ceph_osd()],
         }],
         holders_total: 1,
@@ -100,8 +114,14 @@ pub(in crate::sink) fn conflict() -> Conflict {
             low: 32768,
             high: 60999,
             contains_port: true,
+            of_socket: false,
             reserved: Some(false),
         },
+        port_range: None,
+        serves: Vec::new(),
+        exhausted_for: None,
+        tally: None,
+        counted: None,
         message:
             "python3 (pid 812) could not bind 0.0.0.0:60001/tcp: the kernel gave that port to \
                   ceph-osd (pid 3013825) for its connection to 10.10.10.2:6836, 2d 4h ago"
@@ -148,7 +168,7 @@ pub(in crate::sink) fn time_wait() -> Conflict {
     let process = &mut holder.processes[0];
     (process.pid, process.comm) = (4711, "curl".into());
     process.exe = Some("/usr/bin/curl".into());
-    (process.has_socket, process.alive, process.cmdline) = (false, false, None);
+    (process.has_socket, process.alive, process.cmdline) = (false, Some(false), None);
     (process.systemd_unit, process.cgroup) = (None, None);
     process.seen = Some("2026-11-22T10:14:49.000000000Z".into());
     conflict

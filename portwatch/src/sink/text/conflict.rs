@@ -1,36 +1,30 @@
 //! A conflict: told in full at first, afterwards in a line.
 
 use super::super::escape::escape;
+use super::super::time::local_clock;
 use super::Look;
 use super::block::Block;
-use super::holder::holder;
-use super::who::{call, cmdline, foreign, holder_process, port, process, wanted};
-use crate::report::{Cause, Certainty, Conflict};
+use super::holders::holders;
+use super::who::{Place, call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
+use crate::report::{Cause, Certainty, Conflict, HolderKind, Tally};
 use anstyle::Style;
 use jiff::Timestamp;
+use std::collections::HashSet;
 
-/// Holders that are told in full.
-const HOLDERS: usize = 5;
+/// Lines of a tally that are told.
+const TALLY: usize = 5;
 
-/// What must be the same for an attempt to be a mere repetition.
+/// What must be the same for an attempt to be a mere repetition: the cause and who comes first. On a
+/// port with many connections the others come and go between two tries.
 pub(super) fn signature(conflict: &Conflict) -> String {
-    let Conflict {
-        cause,
-        certainty,
-        holders,
-        ..
-    } = conflict;
-    let holders = holders.iter().map(|holder| {
-        let pids: Vec<_> = holder.processes.iter().map(|process| process.pid).collect();
-        (
-            &holder.kind,
-            holder.state,
-            &holder.local.address,
-            &holder.peer,
-            pids,
-        )
+    let first = conflict.holders.first().map(|holder| {
+        // One accepted connection is like another.
+        let peer = holder.peer.as_ref();
+        let peer = peer.filter(|_| holder.kind != HolderKind::Accepted);
+        let pid = holder.processes.first().map(|process| process.pid);
+        (holder.kind, &holder.local.address, peer, pid)
     });
-    format!("{cause:?} {certainty:?} {:?}", holders.collect::<Vec<_>>())
+    format!("{:?} {first:?}", conflict.cause)
 }
 
 /// The whole story.
@@ -47,15 +41,15 @@ pub(super) fn full(conflict: &Conflict, at: Timestamp, stamp: &str, look: &Look)
     );
     block.sentence(&escape(&conflict.message));
     failed(&mut block, conflict, look);
-    for one in conflict.holders.iter().take(HOLDERS) {
-        holder(&mut block, one, at, look);
-    }
-    if let Some(rest) = unlisted(conflict) {
+    tally(&mut block, conflict, look);
+    let mut said = HashSet::from([conflict.requester.pid]);
+    let shown = holders(&mut block, &conflict.holders, &mut said, at, look);
+    if let Some(rest) = unlisted(conflict, shown) {
         block.field("more", Style::new(), &rest);
     }
     // Without a wanted port there is nobody to be sure of.
     if let Some(why) = doubt(conflict.certainty)
-        && conflict.wanted.port.is_some()
+        && (conflict.wanted.port.is_some() || conflict.cause == Cause::RangeExhausted)
     {
         block.field("sure?", Style::new(), why);
     }
@@ -95,17 +89,23 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
         ..
     } = conflict;
     let mut who = process(requester);
-    if let Some(Some(unit)) = &requester.systemd_unit {
-        who.push_str(&format!(" in {}", escape(unit)));
-    }
+    who.push_str(&Place::of(requester).text());
     block.field("failed", Style::new(), &who);
     let mut tried = format!("{} {}", call(conflict.call), wanted(what));
+    if let Some(to) = &what.destination {
+        tried.push_str(&format!(" to {}", endpoint(to)));
+    }
     if !what.options.is_empty() {
         let options: Vec<_> = what.options.iter().map(|option| option.word()).collect();
         tried.push_str(&format!(" with {}", options.join(", ")));
     }
     if look.own_netns != Some(what.netns) {
         tried.push_str(&format!(" in network namespace {}", what.netns));
+        match (&what.netns_path, what.netns_pid) {
+            (Some(path), _) => tried.push_str(&format!(" ({})", escape(path))),
+            (None, Some(pid)) => tried.push_str(&format!(" (that of pid {pid})")),
+            (None, None) => {}
+        }
     }
     tried.push_str(&format!(": {}", escape(&conflict.error)));
     block.field("", Style::new(), &tried);
@@ -125,9 +125,56 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
     }
 }
 
+/// Who holds the range, and when that was counted.
+fn tally(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
+    let (Some(lines), Some(counted)) = (&conflict.tally, &conflict.counted) else {
+        return;
+    };
+    for (n, line) in lines.iter().take(TALLY).enumerate() {
+        let label = if n == 0 { "in use" } else { "" };
+        block.field(label, look.data.culprit, &tally_line(line));
+    }
+    let listed: u64 = lines.iter().take(TALLY).map(|line| line.count).sum();
+    let all = u64::from(counted.ports);
+    if all > listed {
+        let rest = format!("{} more ports by others", all - listed);
+        block.field("", Style::new(), &rest);
+    }
+    let at = counted.time.parse().map_or_else(
+        |_| escape(&counted.time).into_owned(),
+        |at| local_clock(at, &look.zone),
+    );
+    let of = counted
+        .available
+        .map_or_else(String::new, |all| format!(" of {all}"));
+    let mut text = format!("{}{of} ports in the way at {at}", counted.ports);
+    if counted.missed > 0 {
+        text.push_str(&format!(
+            "; {} sockets more were not looked at",
+            counted.missed
+        ));
+    }
+    block.field("counted", Style::new(), &text);
+}
+
+/// `28000  envoy (pid 3), established -> 10.0.0.1:80`.
+fn tally_line(line: &Tally) -> String {
+    let who = match &line.process {
+        Some(Some(process)) => holder_process(process),
+        Some(None) => "the kernel itself".to_owned(),
+        None => "no process is known".to_owned(),
+    };
+    let state = line.state.word();
+    let to = match (&line.peer, line.peers) {
+        (Some(Some(peer)), _) => format!(" -> {}", endpoint(peer)),
+        (_, Some(peers)) => format!(" -> {peers} peers"),
+        (Some(None) | None, None) => String::new(),
+    };
+    format!("{}  {who}, {state}{to}", line.count)
+}
+
 /// What the block leaves out. That the rest does not block is said only where that is known.
-fn unlisted(conflict: &Conflict) -> Option<String> {
-    let shown = conflict.holders.len().min(HOLDERS);
+fn unlisted(conflict: &Conflict, shown: usize) -> Option<String> {
     let total = usize::try_from(conflict.holders_total).unwrap_or(usize::MAX);
     let more = total.max(conflict.holders.len()) - shown;
     let sockets = if more == 1 {

@@ -4,60 +4,84 @@ use super::super::escape::escape;
 use super::super::time::{local, local_clock};
 use super::Look;
 use super::block::Block;
-use super::who::{cmdline, endpoint, holder_process};
+use super::who::{Place, cmdline, endpoint, holder_process};
 use crate::report::time::human;
-use crate::report::{Holder, HolderKind, OriginName, StateName};
+use crate::report::{Holder, HolderKind, OptionName, OriginName, StateName};
 use anstyle::Style;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
 
 /// Processes of one socket that are named.
 const NAMED: usize = 3;
 
-/// Adds a holder's lines.
-pub(super) fn holder(block: &mut Block<'_>, holder: &Holder, at: Timestamp, look: &Look) {
-    let palette = &look.data;
-    let (label, style) = match holder.blocking {
-        true => ("holder", palette.culprit),
+/// Label and style of a holder's first line.
+pub(super) fn style(holder: &Holder, look: &Look) -> (&'static str, Style) {
+    match holder.blocking {
+        true => ("holder", look.data.culprit),
         false => ("beside", Style::new()),
-    };
+    }
+}
+
+/// Adds a holder's lines. The command line of a process in `said` was told before.
+pub(super) fn holder(
+    block: &mut Block<'_>,
+    holder: &Holder,
+    said: &mut HashSet<u32>,
+    at: Timestamp,
+    look: &Look,
+) {
+    let (label, style) = style(holder, look);
     block.field(label, style, &processes(holder));
     block.field("", Style::new(), &socket(holder));
+    command_line(block, holder, said, look);
+    block.field("since", Style::new(), &since(holder, at, look));
+}
+
+/// The command line of its first process, unless it was told before.
+pub(super) fn command_line(
+    block: &mut Block<'_>,
+    holder: &Holder,
+    said: &mut HashSet<u32>,
+    look: &Look,
+) {
     if let Some(process) = holder.processes.first()
         && let Some(shown) = cmdline(
             process.cmdline.as_ref(),
             process.cmdline_bytes.as_ref(),
             process.cmdline_truncated,
         )
+        && said.insert(process.pid)
     {
-        block.field("", palette.faint, &shown);
+        block.field("", look.data.faint, &shown);
     }
-    block.field("since", Style::new(), &since(holder, at, look));
 }
 
 /// Who has or had it.
-fn processes(holder: &Holder) -> String {
-    let mut said = None;
+pub(super) fn processes(holder: &Holder) -> String {
+    let mut said = String::new();
     let named = holder.processes.iter().take(NAMED).map(|process| {
         let mut name = holder_process(process);
-        let unit = process
-            .systemd_unit
-            .as_ref()
-            .filter(|unit| said != Some(*unit));
-        said = process.systemd_unit.as_ref();
-        if let Some(Some(unit)) = unit {
-            name.push_str(&format!(" in {}", escape(unit)));
+        let place = Place::of_holder(process).text();
+        if place != said {
+            name.push_str(&place);
         }
+        said = place;
         match (process.has_socket, process.alive) {
-            (true, _) => name,
-            (false, true) => format!("{name}, which runs but has let go of it"),
-            (false, false) => format!("{name}, which has exited"),
+            (true, Some(_)) => name,
+            (true, None) => format!("{name}, the last that is known to have it"),
+            (false, Some(true)) => format!("{name}, which runs but has let go of it"),
+            (false, None) => format!("{name}, which has let go of it"),
+            (false, Some(false)) => format!("{name}, which has exited"),
         }
     });
     let mut text = named.collect::<Vec<_>>().join(", ");
     if text.is_empty() {
         text.push_str(match holder.kind {
             HolderKind::Kernel => "the kernel itself",
-            HolderKind::InFlight => "no process: the descriptor is in a message nobody has read",
+            HolderKind::InFlight => {
+                "no process: the descriptor is in an unread message or an io_uring, or its process \
+                 is just ending"
+            }
             HolderKind::Listener
             | HolderKind::Connection
             | HolderKind::Accepted
@@ -93,13 +117,19 @@ fn socket(holder: &Holder) -> String {
         HolderKind::Udp => format!("UDP socket {ends}"),
         HolderKind::Kernel | HolderKind::InFlight => format!("{ends}, {state}"),
     };
+    if let Some(uid) = holder
+        .uid
+        .filter(|_| holder.options.contains(&OptionName::Reuseport))
+    {
+        text.push_str(&format!(", SO_REUSEPORT of uid {uid}"));
+    }
     if let Some(device) = &holder.device {
         text.push_str(&format!(" on {}", escape(device)));
     }
     text
 }
 
-fn state(state: StateName) -> &'static str {
+pub(super) fn state(state: StateName) -> &'static str {
     match state {
         StateName::Established => "established",
         StateName::SynSent => "connecting (SYN_SENT)",
@@ -117,7 +147,7 @@ fn state(state: StateName) -> &'static str {
 }
 
 /// Since when, and how it came to the port.
-fn since(holder: &Holder, at: Timestamp, look: &Look) -> String {
+pub(super) fn since(holder: &Holder, at: Timestamp, look: &Look) -> String {
     let held = holder.held_ms.map(human);
     let mut text = match (&holder.since, held, holder.held_at_least_ms) {
         (Some(since), held, _) => {

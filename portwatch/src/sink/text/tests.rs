@@ -2,7 +2,7 @@
 
 use super::super::test_support::*;
 use super::*;
-use crate::report::{Conflict, Release, TransportName};
+use crate::report::{Conflict, HolderKind, OriginName, Release, StateName, TransportName};
 use crate::sink::escape::is_unsafe;
 use jiff::tz::offset;
 
@@ -99,6 +99,68 @@ fn repeated_attempts_are_one_line_until_the_holder_changes() {
         attempt(4, time_wait()),
         report_at(30_000_000_000, resolved()),
     ]));
+}
+
+/// A server, and a hundred connections that it accepted, in any order.
+fn crowded(shift: usize) -> Conflict {
+    let mut conflict = listener();
+    let listener = &mut conflict.holders[0];
+    listener.processes.truncate(2);
+    let mut accepted = listener.clone();
+    accepted.processes.truncate(1);
+    (accepted.kind, accepted.state) = (HolderKind::Accepted, StateName::Established);
+    accepted.origin = Some(OriginName::Accepted);
+    accepted.local = endpoint("10.10.10.1", 60001);
+    conflict.holders.extend((0..100).map(|n| {
+        let n = (n + shift) % 100;
+        let mut one = accepted.clone();
+        if n == 7 {
+            one.state = StateName::CloseWait;
+            one.processes[0].pid = 91;
+        }
+        one.peer = Some(endpoint("10.10.10.2", 40_000 + u16::try_from(n).unwrap()));
+        one
+    }));
+    conflict.holders_total = 101;
+    conflict
+}
+
+#[test]
+fn a_crowd_of_accepted_connections_is_one_line() {
+    let told = text(&[report(crowded(0))]);
+    assert!(!told.contains("more sockets"), "{told}");
+    assert_eq!(told.matches("nginx: worker process").count(), 1, "{told}");
+    insta::assert_snapshot!(told);
+}
+
+/// Without their listener, and with other connections of another process.
+#[test]
+fn crowds_of_a_kind_are_told_together() {
+    let mut conflict = crowded(0);
+    conflict.holders.remove(0);
+    let mut outbound = self::conflict().holders[0].clone();
+    conflict.holders.push(outbound.clone());
+    outbound.peer = Some(endpoint("10.10.10.3", 443));
+    conflict.holders.push(outbound);
+    conflict.holders_total = 102;
+    insta::assert_snapshot!(text(&[report(conflict)]));
+}
+
+#[test]
+fn holders_in_another_order_are_no_news() {
+    let again = |attempt, shift| {
+        report(Conflict {
+            attempt,
+            ..crowded(shift)
+        })
+    };
+    let told = text(&[again(1, 0), again(2, 50), again(3, 8)]);
+    assert_eq!(told.matches("CONFLICT").count(), 1, "{told}");
+    // The first one changes: that is told.
+    let mut other = crowded(0);
+    (other.attempt, other.holders[0].processes[0].pid) = (2, 91);
+    let told = text(&[again(1, 0), report(other)]);
+    assert_eq!(told.matches("CONFLICT").count(), 2, "{told}");
 }
 
 #[test]

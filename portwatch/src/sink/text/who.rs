@@ -25,6 +25,68 @@ pub(super) fn holder_process(process: &HolderProcess) -> String {
     format!("{comm} (pid {})", process.pid)
 }
 
+/// Where a process runs: container, pod, unit; empty where that is nothing worth a word.
+pub(super) struct Place<'a> {
+    pub(super) unit: Option<&'a str>,
+    pub(super) socket_unit: Option<&'a str>,
+    pub(super) container: Option<&'a str>,
+    pub(super) runtime: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) pod: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    /// That of a caller.
+    pub(super) fn of(process: &'a Process) -> Self {
+        Self {
+            unit: process.systemd_unit.as_ref().and_then(Option::as_deref),
+            socket_unit: process.socket_unit.as_deref(),
+            container: process.container.as_ref().and_then(Option::as_deref),
+            runtime: process.container_runtime.as_deref(),
+            name: process.container_name.as_deref(),
+            pod: process.pod_uid.as_deref(),
+        }
+    }
+
+    /// That of who has a socket.
+    pub(super) fn of_holder(process: &'a HolderProcess) -> Self {
+        Self {
+            unit: process.systemd_unit.as_ref().and_then(Option::as_deref),
+            socket_unit: process.socket_unit.as_deref(),
+            container: process.container.as_ref().and_then(Option::as_deref),
+            runtime: process.container_runtime.as_deref(),
+            name: process.container_name.as_deref(),
+            pod: process.pod_uid.as_deref(),
+        }
+    }
+
+    /// ` in app.service for app.socket`, ` in container web (docker 0123456789ab)`.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(id) = self.container {
+            let short = id.get(..SHORT_ID).unwrap_or(id);
+            let engine = self.runtime.map(|runtime| format!("{runtime} "));
+            let engine = engine.unwrap_or_default();
+            text.push_str(&match self.name {
+                Some(name) => format!(" in container {} ({engine}{short})", escape(name)),
+                None => format!(" in container {engine}{short}"),
+            });
+            if let Some(pod) = self.pod {
+                text.push_str(&format!(" of pod {}", escape(pod)));
+            }
+        } else if let Some(unit) = self.unit {
+            text.push_str(&format!(" in {}", escape(unit)));
+        }
+        if let Some(socket) = self.socket_unit.filter(|socket| self.unit != Some(socket)) {
+            text.push_str(&format!(" for {}", escape(socket)));
+        }
+        text
+    }
+}
+
+/// Digits of a container's id that its engine shows.
+const SHORT_ID: usize = 12;
+
 /// Arguments with spaces between, each escaped, in quotes when they hold a space.
 pub(super) fn cmdline(
     text: Option<&Vec<String>>,

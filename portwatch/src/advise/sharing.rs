@@ -1,0 +1,87 @@
+//! Sockets that two could have, or that somebody else has than the one who opened them.
+
+use super::text::{endpoint, had, had_by, opener, owner, process, since, state};
+use crate::correlate::verdict::Ground;
+use crate::report::{Holder, OptionName, StateName};
+
+/// SO_REUSEPORT on both sides, of two users.
+pub(super) fn other_user(holder: &Holder, ground: &Ground) -> String {
+    format!(
+        "{} {} with SO_REUSEPORT{}; this call has it as well, but that socket is another user's: \
+         a port is shared within one user only",
+        owner(holder),
+        has(holder),
+        had(holder, ground)
+    )
+}
+
+/// SO_REUSEPORT on one side of one program.
+pub(super) fn missing(holder: &Holder, ground: &Ground) -> String {
+    let (who, has, had) = (owner(holder), has(holder), had(holder, ground));
+    if holder.options.contains(&OptionName::Reuseport) {
+        format!("{who} {has} with SO_REUSEPORT{had}; this call is without it")
+    } else {
+        format!("{who} {has} without SO_REUSEPORT{had}: that this call has it is not enough")
+    }
+}
+
+fn has(holder: &Holder) -> String {
+    let at = endpoint(&holder.local);
+    match holder.state {
+        StateName::Listen => format!("listens on {at}"),
+        StateName::Bound => format!("has {at} bound"),
+        StateName::Established
+        | StateName::SynSent
+        | StateName::SynRecv
+        | StateName::FinWait1
+        | StateName::FinWait2
+        | StateName::TimeWait
+        | StateName::CloseWait
+        | StateName::LastAck
+        | StateName::Closing
+        | StateName::Unconnected => format!("has a UDP socket at {at}"),
+    }
+}
+
+/// A listening descriptor that outlived the process that opened it.
+pub(super) fn inherited(holder: &Holder, ground: &Ground) -> String {
+    let (who, at) = (owner(holder), endpoint(&holder.local));
+    let from = opener(holder).map_or_else(|| "a process that is gone".to_owned(), process);
+    format!(
+        "{who} still has the listening socket at {at} that it inherited from {from}{}",
+        had_by("; that socket", holder, ground)
+    )
+}
+
+/// No process has the descriptor.
+pub(super) fn in_flight(holder: &Holder) -> String {
+    let whose = match holder.processes.first() {
+        Some(first) => format!(", opened by {}", process(first)),
+        None => String::new(),
+    };
+    format!(
+        "a socket at {} ({}){whose} has the port, and no process has its descriptor: it is in a \
+         message that nobody has read (SCM_RIGHTS), registered in an io_uring, or its process is \
+         just ending",
+        endpoint(&holder.local),
+        state(holder.state)
+    )
+}
+
+/// The kernel opened it for itself.
+pub(super) fn of_kernel(holder: &Holder, ground: &Ground) -> String {
+    let peer = match &holder.peer {
+        Some(peer) => format!(" with {}", endpoint(peer)),
+        None => String::new(),
+    };
+    let user = match &holder.kernel_user {
+        Some(user) => format!(" (of the interface {user})"),
+        None => String::new(),
+    };
+    format!(
+        "a socket of the kernel itself{user} has {} ({}{peer}){}",
+        endpoint(&holder.local),
+        state(holder.state),
+        since(holder, ground)
+    )
+}

@@ -1,0 +1,118 @@
+//! How to end what has a port, where that is a process to be stopped.
+
+use super::commands;
+use super::text::{is_own, owner, process};
+use super::todo::plain;
+use crate::report::{Advice, Conflict, Holder, HolderProcess};
+
+/// Ends the holder, or its socket unit.
+pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
+    if is_own(holder, &conflict.requester) {
+        return vec![plain(
+            "close-own",
+            "it is the same process that has the port: it opens it twice, or did not close the \
+             first socket",
+        )];
+    }
+    if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {
+        return vec![Advice {
+            id: "socket-unit".to_owned(),
+            text: format!(
+                "systemd opened the socket for {unit}: stop that unit, and the service that it \
+                 starts; the service alone would be started again"
+            ),
+            command: commands::stop_socket(holder, unit),
+        }];
+    }
+    let mut having = holder.processes.iter().filter(|p| p.has_socket);
+    match having.find(|process| process.pid == 1) {
+        Some(init) if is_systemd(init) => {
+            return vec![Advice {
+                id: "socket-unit".to_owned(),
+                text: "systemd itself has the socket, for a socket unit: stop that unit".to_owned(),
+                command: Some("systemctl list-sockets --all".to_owned()),
+            }];
+        }
+        Some(init) => {
+            return vec![plain(
+                "stop-holder",
+                &format!(
+                    "{} is the first process of the system: do not stop it, but change what it \
+                     serves, or use another port or address",
+                    process(init)
+                ),
+            )];
+        }
+        None => {}
+    }
+    if !holder.processes.is_empty() && holder.processes.iter().all(|p| p.alive == Some(false)) {
+        return vec![plain(
+            "try-again",
+            "the process that had the port has ended meanwhile: try again",
+        )];
+    }
+    // Nobody could look: its number is that of the host.
+    let hidden = holder.processes.iter().any(|p| p.alive.is_none());
+    let text = if hidden {
+        format!(
+            "on the host, stop {} if it still has the socket, or use another port or address",
+            owner(holder)
+        )
+    } else {
+        format!("stop {}, or use another port or address", owner(holder))
+    };
+    vec![Advice {
+        id: "stop-holder".to_owned(),
+        text,
+        command: commands::stop_service(conflict, holder),
+    }]
+}
+
+/// The first process of the system may be another init, which knows nothing of socket units.
+fn is_systemd(init: &HolderProcess) -> bool {
+    match &init.exe {
+        Some(exe) => {
+            let path = exe.strip_suffix(" (deleted)").unwrap_or(exe);
+            path.rsplit('/').next() == Some("systemd")
+        }
+        None => init.comm == "systemd",
+    }
+}
+
+/// Ends the process that has the descriptor by inheritance, and how it comes to that.
+pub(super) fn inherited(holder: &Holder) -> [Advice; 2] {
+    [
+        Advice {
+            id: "kill-child".to_owned(),
+            text: format!(
+                "end {}, which most likely does not know that it has the socket",
+                owner(holder)
+            ),
+            command: commands::kill(holder),
+        },
+        plain(
+            "close-on-exec",
+            "open the socket with SOCK_CLOEXEC in the server: then programs that it starts do not \
+             inherit it",
+        ),
+    ]
+}
+
+/// What ends a socket that no process has.
+pub(super) fn in_flight(holder: &Holder) -> Advice {
+    let sender = match holder.processes.first() {
+        Some(first) if first.alive != Some(false) => {
+            format!("; {} may have sent it", process(first))
+        }
+        Some(_) | None => String::new(),
+    };
+    plain(
+        "read-message",
+        &format!(
+            "if it is in a message, the socket is closed when whoever has the other end of that \
+             Unix socket reads it and closes the descriptor, or ends{sender}; if it is registered \
+             in an io_uring, when that process unregisters it or ends; if its process was just \
+             ending, it is free by now: try again"
+        ),
+    )
+}

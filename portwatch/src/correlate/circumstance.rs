@@ -1,0 +1,130 @@
+//! What the people around a socket add to its cause: who inherited it, whose options do not go
+//! together. `cause` reads the socket alone.
+
+use super::cause::Reading;
+use super::conflict_rule::Binder;
+use super::keeper::Keeper;
+use crate::decode::event::{Failure, Holder, Owner, OwnerSource, Socket, State, Transport};
+use crate::enrich::EventFacts;
+use crate::enrich::facts::{ProcessFacts, SocketUser};
+use crate::enrich::proc::ticks;
+use crate::enrich::same_start;
+use crate::report::Cause;
+
+/// The reading of a blocking holder, with what has it and who wanted its port.
+#[must_use]
+pub fn refine(
+    reading: Reading,
+    holder: &Holder,
+    keeper: &Keeper<'_>,
+    binder: &Binder,
+    failure: &Failure,
+    facts: &EventFacts,
+) -> Reading {
+    match keeper {
+        Keeper::Kernel => return Reading::proven(Cause::KernelSocket),
+        Keeper::Message => return Reading::proven(Cause::DescriptorInFlight),
+        Keeper::Processes(_) | Keeper::Nobody | Keeper::NotSeen => {}
+    }
+    let settled = matches!(
+        reading.cause,
+        Cause::Listener | Cause::DualStackListener | Cause::BoundNotListening | Cause::UdpSocket
+    );
+    let socket = &holder.socket;
+    if !settled || !(socket.transport == Transport::Udp || waits(socket)) {
+        return reading;
+    }
+    if let Keeper::Processes(users) = keeper {
+        if inherited(holder, users, facts) {
+            return Reading::proven(Cause::InheritedDescriptor);
+        }
+        if let Some(cause) = sharing(socket, users, binder, failure, facts) {
+            return Reading { cause, ..reading };
+        }
+    }
+    reading
+}
+
+/// Bound or listening: it serves, or means to.
+fn waits(socket: &Socket) -> bool {
+    matches!(socket.state, State::Listen | State::Close)
+}
+
+/// The listener's opener is dead, and those that have it now did not take over from it.
+///
+/// A server that makes itself a daemon also leaves its sockets to a child. That one leads a session of
+/// its own (setsid(2)) under its parent's name; so does a new master after a change of binaries that
+/// has workers of its own. A process older than the socket cannot have inherited it: it was sent.
+fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool {
+    if holder.socket.transport != Transport::Tcp || holder.socket.state != State::Listen {
+        return false;
+    }
+    let Some(owner) = holder.owner.as_ref().filter(|owner| opened(owner)) else {
+        return false;
+    };
+    let is_owner =
+        |user: &&SocketUser| owner.tgid == user.tgid && same_start(owner.start, user.start);
+    if users.iter().any(is_owner) || facts.process(owner.tgid, owner.start).is_some() {
+        return false;
+    }
+    let heirs: Vec<&ProcessFacts> = users
+        .iter()
+        .filter_map(|user| facts.process(user.tgid, user.start))
+        .collect();
+    // /proc shows the start in clock ticks, rounded down.
+    let sent = |heir: &&ProcessFacts| {
+        owner
+            .taken_at
+            .is_some_and(|taken| ticks(heir.start) < ticks(taken))
+    };
+    let leads = |heir: &&ProcessFacts| {
+        let parent_of = |other: &&ProcessFacts| other.ppid == Some(heir.tgid);
+        heir.comm == owner.comm && (heir.session == Some(heir.tgid) || heirs.iter().any(parent_of))
+    };
+    !heirs.is_empty() && !heirs.iter().any(|heir| sent(heir) || leads(heir))
+}
+
+/// The entry tells of a process that had the descriptor before those that have it now.
+fn opened(owner: &Owner) -> bool {
+    owner.tgid.0 != 0
+        && match owner.source {
+            OwnerSource::Call | OwnerSource::Snapshot => true,
+            OwnerSource::Release | OwnerSource::LastListener => false,
+        }
+}
+
+/// SO_REUSEPORT on both sides of different users, or on one side of two that belong together: with it
+/// on both and of one user the call would have succeeded.
+fn sharing(
+    socket: &Socket,
+    users: &[&SocketUser],
+    binder: &Binder,
+    failure: &Failure,
+    facts: &EventFacts,
+) -> Option<Cause> {
+    let of_one = socket.uid.is_some() && socket.uid == binder.uid;
+    match (binder.reuseport, socket.reuseport) {
+        (true, true) => (!of_one).then_some(Cause::ReuseportOtherUser),
+        (false, false) => None,
+        // Two different programs with one port were hardly meant to share it.
+        (true, false) | (false, true) => {
+            (of_one && one_program(users, failure, facts)).then_some(Cause::ReuseportMissing)
+        }
+    }
+}
+
+fn one_program(users: &[&SocketUser], failure: &Failure, facts: &EventFacts) -> bool {
+    let Some(caller) = facts.process(failure.task.tgid, failure.task.start) else {
+        return users.iter().any(|user| user.comm == failure.task.comm);
+    };
+    users.iter().any(|user| {
+        let theirs = facts.process(user.tgid, user.start);
+        match (caller.exe.as_ref(), theirs.and_then(|p| p.exe.as_ref())) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            (Some(_) | None, _) => user.comm == failure.task.comm,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
