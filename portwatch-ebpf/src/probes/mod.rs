@@ -21,6 +21,7 @@ mod cgroup;
 mod exit;
 mod function;
 mod kprobe;
+#[cfg(not(feature = "flat"))]
 mod range;
 mod snapshot;
 mod sockops;

@@ -348,6 +348,10 @@ fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
 fn destination(to: Destination, message: u64) -> u64 {
     match to {
         Destination::Argument => {
+            // What was kept at the entry has two arguments.
+            if !features::task_pt_regs() {
+                return 0;
+            }
             // SAFETY: the registers are those of the current task.
             unsafe { (*(bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs)).r8 }
         }
