@@ -28,13 +28,16 @@ pub(crate) struct Refusal {
 /// Reports a call that failed for want of a port, with every holder.
 #[inline(always)]
 pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
-    stats::count(refusal.hook, Counter::FAILURES_TRIGGERED);
+    let Some(counters) = stats::row(refusal.hook) else {
+        return;
+    };
+    counters.count(Counter::FAILURES_TRIGGERED);
     if !config::wants_netns(sock::net_inum(sock::net(refusal.sk))) {
-        stats::count(refusal.hook, Counter::FAILURES_FILTERED);
+        counters.count(Counter::FAILURES_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(refusal.hook, Counter::FAILURES_DROPPED);
+        counters.count(Counter::FAILURES_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -86,20 +89,23 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
         watched::destination(refusal.hook, tgid, sock::peer_words(own), peer_port.to_be());
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(refusal.hook, Counter::FAILURES_EMITTED);
+    counters.count(Counter::FAILURES_EMITTED);
 }
 
 /// Reports a call that failed for another reason, if that is wanted.
 #[inline(always)]
 pub(crate) fn refused(refusal: Refusal) {
-    stats::count(refusal.hook, Counter::REFUSED_TRIGGERED);
+    let Some(counters) = stats::row(refusal.hook) else {
+        return;
+    };
+    counters.count(Counter::REFUSED_TRIGGERED);
     let wanted = config::refused() && config::wants_netns(sock::net_inum(sock::net(refusal.sk)));
     if !wanted {
-        stats::count(refusal.hook, Counter::REFUSED_FILTERED);
+        counters.count(Counter::REFUSED_FILTERED);
         return;
     }
     let Some(mut record) = FAILURES.reserve::<FailureRecord>(0) else {
-        stats::count(refusal.hook, Counter::REFUSED_DROPPED);
+        counters.count(Counter::REFUSED_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -109,7 +115,7 @@ pub(crate) fn refused(refusal: Refusal) {
         (*to).flags |= FailureRecord::FLAG_NO_WALK;
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(refusal.hook, Counter::REFUSED_EMITTED);
+    counters.count(Counter::REFUSED_EMITTED);
 }
 
 /// The port that the call was about: 0 if the kernel was to pick one.

@@ -33,7 +33,7 @@ pub(crate) unsafe fn fill(
     unsafe {
         fill_without_owner(to, sk, protocol, bucket, time, id);
         let cookie = (*to).sock.cookie;
-        (*to).owner_source = owner(&raw mut (*to).owner, sk, cookie, protocol);
+        owner(to, sk, cookie, protocol);
     }
 }
 
@@ -75,44 +75,45 @@ pub(crate) unsafe fn fill_without_owner(
     }
 }
 
-/// Writes who took a socket; returns where that comes from.
+/// Writes who took a socket, and where that comes from. Each map's value is copied where it was found:
+/// kept until the end, they would be as many states for the verifier to go on with.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
-unsafe fn owner(to: *mut Owner, sk: u64, cookie: u64, protocol: u16) -> u32 {
-    let mut found: *const Owner = core::ptr::null();
-    if cookie != 0 {
-        if let Some(owner) = OWNERS.get_ptr(cookie) {
-            found = owner;
-        } else if let Some(owner) = PAST.get_ptr(cookie) {
-            found = owner;
-        }
-    }
-    let mut last_listener = false;
-    // A connection that nobody remembers: one that a listener accepted has no entry until it is
-    // closed, and none at all if it was in TIME_WAIT by then.
-    let state = sock::state(sk);
-    let may_be_accepted = !matches!(
-        state,
-        Sock::STATE_LISTEN | Sock::STATE_CLOSE | Sock::STATE_SYN_SENT
-    );
-    if found.is_null() && may_be_accepted && protocol == sock::IPPROTO_TCP {
-        found = owners::last_listener(sk);
-        last_listener = true;
-    }
-    // SAFETY: a map value that stays mapped; the caller's promise for `to`.
+unsafe fn owner(to: *mut HolderRecord, sk: u64, cookie: u64, protocol: u16) {
+    // SAFETY: map values that stay mapped; the caller's promise for `to`.
     unsafe {
-        if found.is_null() {
-            copy_owner(to, &NOBODY);
-            return u32::from(OwnerSource::NONE);
+        let source = &raw mut (*to).owner_source;
+        let owner = &raw mut (*to).owner;
+        if cookie != 0 {
+            if let Some(found) = OWNERS.get_ptr(cookie) {
+                copy_owner(owner, found);
+                source.write_volatile(u32::from((*found).source));
+                return;
+            }
+            if let Some(found) = PAST.get_ptr(cookie) {
+                copy_owner(owner, found);
+                source.write_volatile(u32::from((*found).source));
+                return;
+            }
         }
-        copy_owner(to, found);
-        if last_listener {
-            u32::from(OwnerSource::LAST_LISTENER)
-        } else {
-            u32::from((*found).source)
+        // A connection that nobody remembers: one that a listener accepted has no entry until it is
+        // closed, and none at all if it was in TIME_WAIT by then.
+        let may_be_accepted = !matches!(
+            sock::state(sk),
+            Sock::STATE_LISTEN | Sock::STATE_CLOSE | Sock::STATE_SYN_SENT
+        );
+        if may_be_accepted && protocol == sock::IPPROTO_TCP {
+            let found = owners::last_listener(sk);
+            if !found.is_null() {
+                copy_owner(owner, found);
+                source.write_volatile(u32::from(OwnerSource::LAST_LISTENER));
+                return;
+            }
         }
+        copy_owner(owner, &NOBODY);
+        source.write_volatile(u32::from(OwnerSource::NONE));
     }
 }
 

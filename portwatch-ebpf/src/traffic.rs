@@ -21,9 +21,12 @@ pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
     if call != Call::CONNECT || sock::protocol(sk) != sock::IPPROTO_TCP {
         tell_incident(hook, task, sk, origin, call);
     }
-    stats::count(hook, Counter::ASSIGN_TRIGGERED);
+    let Some(counters) = stats::row(hook) else {
+        return;
+    };
+    counters.count(Counter::ASSIGN_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(hook, Counter::ASSIGN_FILTERED);
+        counters.count(Counter::ASSIGN_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<AssignRecord>(0) {
@@ -31,9 +34,9 @@ pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(hook, Counter::ASSIGN_EMITTED);
+            counters.count(Counter::ASSIGN_EMITTED);
         }
-        None => stats::count(hook, Counter::ASSIGN_DROPPED),
+        None => counters.count(Counter::ASSIGN_DROPPED),
     }
 }
 
@@ -70,39 +73,45 @@ fn tell_incident(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
 
 #[inline(always)]
 fn tell_watched(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
-    stats::count(hook, Counter::WATCHED_TRIGGERED);
+    let Some(counters) = stats::row(hook) else {
+        return;
+    };
+    counters.count(Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<AssignRecord>(0) {
         Some(mut record) => {
             // SAFETY: the reserved record.
             unsafe { fill_assign(record.as_mut_ptr(), task, sk, origin, call, 1) };
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(hook, Counter::WATCHED_EMITTED);
+            counters.count(Counter::WATCHED_EMITTED);
         }
-        None => stats::count(hook, Counter::WATCHED_DROPPED),
+        None => counters.count(Counter::WATCHED_DROPPED),
     }
 }
 
 /// The last descriptor of a socket is being closed; called before the owner is forgotten.
 #[inline(always)]
 pub(crate) fn released(sk: u64, cookie: u64) {
+    let Some(counters) = stats::row(HookId::SOCK_RELEASE) else {
+        return;
+    };
     if watched::holder_closed(cookie) {
-        stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_TRIGGERED);
+        counters.count(Counter::WATCHED_TRIGGERED);
         match FAILURES.reserve::<ReleaseRecord>(0) {
             Some(mut record) => {
                 // SAFETY: the reserved record.
                 unsafe { fill_release(record.as_mut_ptr(), sk, cookie, ReleaseRecord::WATCHED) };
                 record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-                stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_EMITTED);
+                counters.count(Counter::WATCHED_EMITTED);
             }
-            None => stats::count(HookId::SOCK_RELEASE, Counter::WATCHED_DROPPED),
+            None => counters.count(Counter::WATCHED_DROPPED),
         }
     }
     if sock::port(sk) == 0 {
         return;
     }
-    stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_TRIGGERED);
+    counters.count(Counter::RELEASE_TRIGGERED);
     if !config::traffic() || !config::wants_netns(sock::net_inum(sock::net(sk))) {
-        stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_FILTERED);
+        counters.count(Counter::RELEASE_FILTERED);
         return;
     }
     match TRAFFIC.reserve::<ReleaseRecord>(0) {
@@ -110,9 +119,9 @@ pub(crate) fn released(sk: u64, cookie: u64) {
             // SAFETY: the reserved record.
             unsafe { fill_release(record.as_mut_ptr(), sk, cookie, 0) };
             record.submit(u64::from(BPF_RB_NO_WAKEUP));
-            stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_EMITTED);
+            counters.count(Counter::RELEASE_EMITTED);
         }
-        None => stats::count(HookId::SOCK_RELEASE, Counter::RELEASE_DROPPED),
+        None => counters.count(Counter::RELEASE_DROPPED),
     }
 }
 
@@ -122,7 +131,10 @@ pub(crate) fn exited(task: u64) {
     if !watched::requester_ended(task) {
         return;
     }
-    stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_TRIGGERED);
+    let Some(counters) = stats::row(HookId::PROCESS_EXIT) else {
+        return;
+    };
+    counters.count(Counter::WATCHED_TRIGGERED);
     match FAILURES.reserve::<ExitRecord>(0) {
         Some(mut record) => {
             let to = record.as_mut_ptr();
@@ -132,9 +144,9 @@ pub(crate) fn exited(task: u64) {
                 task::fill(&raw mut (*to).task, task);
             }
             record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-            stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_EMITTED);
+            counters.count(Counter::WATCHED_EMITTED);
         }
-        None => stats::count(HookId::PROCESS_EXIT, Counter::WATCHED_DROPPED),
+        None => counters.count(Counter::WATCHED_DROPPED),
     }
 }
 

@@ -247,9 +247,12 @@ fn visit(walk: &mut Walk, sk: u64) {
         }
         return;
     }
-    stats::count(walk.hook, Counter::HOLDERS_TRIGGERED);
+    let Some(counters) = stats::row(walk.hook) else {
+        return;
+    };
+    counters.count(Counter::HOLDERS_TRIGGERED);
     let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
-        stats::count(walk.hook, Counter::HOLDERS_DROPPED);
+        counters.count(Counter::HOLDERS_DROPPED);
         walk.lost = walk.lost.wrapping_add(1);
         return;
     };
@@ -268,7 +271,7 @@ fn visit(walk: &mut Walk, sk: u64) {
         watched::holder(walk.hook, cookie);
     }
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
-    stats::count(walk.hook, Counter::HOLDERS_EMITTED);
+    counters.count(Counter::HOLDERS_EMITTED);
     walk.emitted = walk.emitted.wrapping_add(1);
 }
 

@@ -44,7 +44,7 @@ fn insert(hook: u32, key: u64, value: u64) {
     if let Err(error) = WATCHED.insert(key, value, u64::from(BPF_NOEXIST)) {
         // -EEXIST (17): another attempt of the incident.
         if error != -17 {
-            stats::lose(hook, Counter::WATCHED_FULL);
+            stats::count(hook, Counter::WATCHED_FULL);
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
-use portwatch_tests::tracer::Tracer;
+use portwatch_tests::tracer::{self, Tracer};
 
 use crate::play::refused;
 
@@ -52,4 +52,32 @@ fn the_command_reserves_the_port_where_the_conflict_was() -> Result<()> {
         "{command} changed the host"
     );
     tracer.finish()?.check(true)
+}
+
+/// Every command of the page about causes runs as it stands, while a holder of its port is there.
+#[test]
+fn the_commands_of_the_page_run() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let page = tracer::output(&["generate", "causes"])?;
+    ensure!(page.status.success(), "{page:?}");
+    let page = String::from_utf8(page.stdout)?;
+    let _made = make::established(&stage.netns)?;
+    let mut commands: Vec<&str> = page
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next())
+        .flat_map(str::lines)
+        .collect();
+    commands.sort_unstable();
+    commands.dedup();
+    ensure!(commands.len() > 4, "{commands:?}");
+    for command in commands {
+        let said = stage.netns.run("sh", &["-c", command])?;
+        if command == "ss -tanp 'sport = :60001'" {
+            ensure!(said.contains("10.10.10.2:7000"), "{said}");
+        }
+    }
+    Ok(())
 }

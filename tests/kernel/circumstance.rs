@@ -159,6 +159,14 @@ fn sockets_of_the_kernel_itself() -> Result<()> {
             holder.kind == "kernel" && holder.origin.as_deref() == Some("kernel"),
             "{conflict:#?}"
         );
+        if kind == Kind::Udp {
+            ensure!(
+                holder.kernel_user.as_deref() == Some("vxlan vx0"),
+                "{conflict:#?}"
+            );
+            run_advice(&conflict, "kernel-socket")?;
+            duel.free(kind, any(port))?;
+        }
     }
     duel.end()
 }

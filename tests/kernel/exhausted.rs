@@ -194,6 +194,25 @@ fn connections_leave_no_port_to_bind() -> Result<()> {
     scene.tracer.finish()?.check(true)
 }
 
+/// connect() in the same call as the first send, which is no call of connect(2).
+#[test]
+fn a_fast_open_finds_no_port() -> Result<()> {
+    for (kind, address) in [("tcp4", "127.0.0.1"), ("tcp6", "[::ffff:127.0.0.1]")] {
+        let Some(mut scene) = Scene::lay()? else {
+            return Ok(());
+        };
+        scene.connect(scene.to, 4)?;
+        let call = format!("fastopen x {address}:{}", scene.to.port());
+        let conflict = scene.refused(kind, &call, "EADDRNOTAVAIL")?;
+        ensure!(
+            conflict.call == "connect" && conflict.exhausted_for.as_deref() == Some("destination"),
+            "{conflict:#?}"
+        );
+        scene.tracer.finish()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn listen_without_bind_finds_no_port() -> Result<()> {
     let Some(mut scene) = Scene::lay()? else {

@@ -5,7 +5,7 @@
 //! JSON, so that a property test can drive it without parsing text.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
@@ -61,6 +61,12 @@ pub enum Op {
     Bind(Slot, SocketAddr),
     /// `listen()`.
     Listen(Slot),
+    /// `listen()` with a backlog.
+    Backlog(Slot, i32),
+    /// So many connections to the first from the second, kept until the end.
+    Crowd(SocketAddr, IpAddr, u32),
+    /// So many `accept()`s, kept until the end.
+    AcceptMany(Slot, u32),
     /// `connect()`; one that is under way counts as done if told so.
     Connect(Slot, SocketAddr, bool),
     /// `connect()` to AF_UNSPEC.

@@ -6,6 +6,7 @@
 //! portwatch and leaves with its status.
 #![forbid(unsafe_code)]
 
+mod bless;
 mod build;
 mod debian;
 mod lint;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long, value_enum)]
         suite: Option<test::Suite>,
     },
+    /// Let the golden captures say from now on what they say now.
+    Bless,
     /// Check the format, the lints of both sides, and the dependencies.
     Lint,
 }
@@ -72,6 +75,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build { debug } => build::build(debug).map(drop),
         Command::Run { args } => run::run(&args),
         Command::Test { suite } => test::test(suite),
+        Command::Bless => bless::bless(),
         Command::Lint => lint::lint(),
     }
 }

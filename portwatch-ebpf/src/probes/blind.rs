@@ -128,11 +128,14 @@ pub(crate) fn blind_exit(ctx: BtfTracePointContext) -> i32 {
 /// Tells a bind() that was refused a port.
 #[inline(always)]
 fn refused(task: *const u8, fd: u32, wanted: Wanted) {
-    stats::count(HookId::BLIND_EXIT, Counter::FAILURES_TRIGGERED);
+    let Some(counters) = stats::row(HookId::BLIND_EXIT) else {
+        return;
+    };
+    counters.count(Counter::FAILURES_TRIGGERED);
     let net = follow(follow(task, off!(task_nsproxy)), off!(nsproxy_net));
     let inum: u32 = load(net, off!(net_inum));
     if !config::wants_netns(inum) {
-        stats::count(HookId::BLIND_EXIT, Counter::FAILURES_FILTERED);
+        counters.count(Counter::FAILURES_FILTERED);
         return;
     }
     let cookie: u64 = load(net, off!(net_cookie));
@@ -147,7 +150,7 @@ fn refused(task: *const u8, fd: u32, wanted: Wanted) {
     };
     fill(&mut who, task);
     let Some(mut record) = FAILURES.reserve::<BlindRecord>(0) else {
-        stats::count(HookId::BLIND_EXIT, Counter::FAILURES_DROPPED);
+        counters.count(Counter::FAILURES_DROPPED);
         return;
     };
     let to = record.as_mut_ptr();
@@ -164,7 +167,7 @@ fn refused(task: *const u8, fd: u32, wanted: Wanted) {
         (*to).pad = 0;
     }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    stats::count(HookId::BLIND_EXIT, Counter::FAILURES_EMITTED);
+    counters.count(Counter::FAILURES_EMITTED);
 }
 
 /// Writes what was wanted; every word is in network order already.

@@ -181,60 +181,19 @@ pub(crate) fn has_file(sk: u64) -> bool {
 ///
 /// `protocol` is that of the table the socket was found in: a TIME_WAIT socket has none of its own.
 ///
+/// What depends on the socket's kind is put together in memory, by volatile accesses: the verifier
+/// follows the values of registers, and nine flags in one would be 512 states to go on with.
+///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
 pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     let state = state(sk);
-    let mut told_state = state;
     let family = family(sk);
-    let mut flags = 0;
-    let mut uid = 0;
-    let mut inode = 0;
-    let mut locks = 0;
-    if bits(sk, off!(skc_ipv6only)) != 0 {
-        flags |= Sock::FLAG_V6ONLY;
-    }
-    if bits(sk, off!(skc_net_refcnt)) == 0 {
-        flags |= Sock::FLAG_KERNEL;
-    }
-    // TIME_WAIT is a `struct inet_timewait_sock`, NEW_SYN_RECV a `struct request_sock`: nothing
-    // behind `struct sock_common` may be read of them as a `struct sock`.
-    if state == Sock::STATE_TIME_WAIT {
-        flags &= !Sock::FLAG_KERNEL;
-        // FIN_WAIT2 of an orphan that is kept small (net/ipv4/tcp_minisocks.c:tcp_time_wait).
-        if read::<u8>(sk, off!(tw_substate)) == Sock::STATE_FIN_WAIT2 {
-            told_state = Sock::STATE_FIN_WAIT2;
-        }
-        if has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0 {
-            flags |= Sock::FLAG_CONNECT_BIND;
-        }
-    } else if state != Sock::STATE_NEW_SYN_RECV {
-        flags |= Sock::FLAG_FULL | full_flags(sk);
-        uid = read(sk, off!(sk_uid));
-        locks = userlocks(sk);
-        if has_connect_bind() && locks & Sock::CONNECT_BIND != 0 {
-            flags |= Sock::FLAG_CONNECT_BIND;
-        }
-        let socket: u64 = read(sk, off!(sk_socket));
-        if socket != 0 {
-            flags |= Sock::FLAG_HAS_SOCKET;
-            let file: u64 = read(socket, off!(socket_file));
-            if file != 0 {
-                flags |= Sock::FLAG_HAS_FILE;
-            }
-            let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
-            inode = read(
-                alloc.wrapping_add(u64::from(off!(socket_alloc_inode))),
-                off!(inode_ino),
-            );
-        }
-    }
     // SAFETY: the caller's promise.
     unsafe {
         (*to).sk = sk;
         (*to).cookie = cookie(sk);
-        (*to).inode = inode;
         if family == AF_INET6 {
             copy(&raw mut (*to).v6_rcv_saddr, sk, off!(skc_v6_rcv_saddr));
             copy(&raw mut (*to).v6_daddr, sk, off!(skc_v6_daddr));
@@ -245,16 +204,112 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
         copy(&raw mut (*to).rcv_saddr, sk, off!(skc_rcv_saddr));
         copy(&raw mut (*to).daddr, sk, off!(skc_daddr));
         (*to).bound_dev = read(sk, off!(skc_bound_dev_if));
-        (*to).uid = uid;
         (*to).family = family;
         (*to).protocol = protocol;
         (*to).port = port(sk);
         (*to).peer_port = u16::from_be(peer_port_be(sk));
-        (*to).state = told_state;
         (*to).reuse = reuse(sk);
         (*to).reuseport = bits(sk, off!(skc_reuseport));
-        (*to).userlocks = locks;
-        (*to).flags = flags;
+        (&raw mut (*to).state).write_volatile(state);
+        (&raw mut (*to).inode).write_volatile(0);
+        (&raw mut (*to).uid).write_volatile(0);
+        (&raw mut (*to).userlocks).write_volatile(0);
+        (&raw mut (*to).flags).write_volatile(0);
+        flag(to, bits(sk, off!(skc_ipv6only)) != 0, Sock::FLAG_V6ONLY);
+        // TIME_WAIT is a `struct inet_timewait_sock`, NEW_SYN_RECV a `struct request_sock`: nothing
+        // behind `struct sock_common` may be read of them as a `struct sock`.
+        if state == Sock::STATE_TIME_WAIT {
+            fill_time_wait(to, sk);
+        } else {
+            flag(to, bits(sk, off!(skc_net_refcnt)) == 0, Sock::FLAG_KERNEL);
+            if state != Sock::STATE_NEW_SYN_RECV {
+                fill_full(to, sk);
+            }
+        }
+    }
+}
+
+/// Sets a flag if it holds.
+///
+/// # Safety
+/// `to` is valid for reads and writes.
+#[inline(always)]
+unsafe fn flag(to: *mut Sock, holds: bool, flag: u32) {
+    if holds {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let flags = &raw mut (*to).flags;
+            flags.write_volatile(flags.read_volatile() | flag);
+        }
+    }
+}
+
+/// What a `struct inet_timewait_sock` has.
+///
+/// # Safety
+/// As in [`flag`].
+#[inline(always)]
+unsafe fn fill_time_wait(to: *mut Sock, sk: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // FIN_WAIT2 of an orphan that is kept small (net/ipv4/tcp_minisocks.c:tcp_time_wait).
+        if read::<u8>(sk, off!(tw_substate)) == Sock::STATE_FIN_WAIT2 {
+            (&raw mut (*to).state).write_volatile(Sock::STATE_FIN_WAIT2);
+        }
+        let connected = has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0;
+        flag(to, connected, Sock::FLAG_CONNECT_BIND);
+    }
+}
+
+/// What only a full `struct sock` has.
+///
+/// # Safety
+/// As in [`flag`].
+#[inline(always)]
+unsafe fn fill_full(to: *mut Sock, sk: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        flag(to, true, Sock::FLAG_FULL);
+        (&raw mut (*to).uid).write_volatile(read(sk, off!(sk_uid)));
+        let locks = userlocks(sk);
+        (&raw mut (*to).userlocks).write_volatile(locks);
+        let connected = has_connect_bind() && locks & Sock::CONNECT_BIND != 0;
+        flag(to, connected, Sock::FLAG_CONNECT_BIND);
+        let group: u64 = read(sk, off!(sk_reuseport_cb));
+        flag(to, group != 0, Sock::FLAG_REUSEPORT_GROUP);
+        fill_inet_flags(to, sk);
+        let socket: u64 = read(sk, off!(sk_socket));
+        if socket != 0 {
+            flag(to, true, Sock::FLAG_HAS_SOCKET);
+            let file: u64 = read(socket, off!(socket_file));
+            flag(to, file != 0, Sock::FLAG_HAS_FILE);
+            let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
+            let inode = alloc.wrapping_add(u64::from(off!(socket_alloc_inode)));
+            (&raw mut (*to).inode).write_volatile(read(inode, off!(inode_ino)));
+        }
+    }
+}
+
+/// Options of `struct inet_sock`: one word since 6.6, bitfields before.
+///
+/// # Safety
+/// As in [`flag`].
+#[inline(always)]
+unsafe fn fill_inet_flags(to: *mut Sock, sk: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if off!(inet_flags) != ABSENT {
+            let word: u64 = read(sk, off!(inet_flags));
+            let is = |bit: u32| word >> (bit & 63) & 1 != 0;
+            flag(to, is(off!(inet_flag_no_port)), Sock::FLAG_BIND_NO_PORT);
+            flag(to, is(off!(inet_flag_freebind)), Sock::FLAG_FREEBIND);
+            flag(to, is(off!(inet_flag_transparent)), Sock::FLAG_TRANSPARENT);
+        } else if off!(inet_no_port) != ABSENT {
+            let is = |field: u32| bits(sk, field) != 0;
+            flag(to, is(off!(inet_no_port)), Sock::FLAG_BIND_NO_PORT);
+            flag(to, is(off!(inet_freebind)), Sock::FLAG_FREEBIND);
+            flag(to, is(off!(inet_transparent)), Sock::FLAG_TRANSPARENT);
+        }
     }
 }
 
@@ -269,39 +324,6 @@ pub(crate) unsafe fn zero16(to: *mut [u8; 16]) {
         to.cast::<u64>().write_unaligned(0);
         to.cast::<u64>().add(1).write_unaligned(0);
     }
-}
-
-/// Flags behind `struct sock_common`.
-#[inline(always)]
-fn full_flags(sk: u64) -> u32 {
-    let mut flags = 0;
-    let group: u64 = read(sk, off!(sk_reuseport_cb));
-    if group != 0 {
-        flags |= Sock::FLAG_REUSEPORT_GROUP;
-    }
-    if off!(inet_flags) != ABSENT {
-        let word: u64 = read(sk, off!(inet_flags));
-        if word >> (off!(inet_flag_no_port) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_BIND_NO_PORT;
-        }
-        if word >> (off!(inet_flag_freebind) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_FREEBIND;
-        }
-        if word >> (off!(inet_flag_transparent) & 63) & 1 != 0 {
-            flags |= Sock::FLAG_TRANSPARENT;
-        }
-    } else if off!(inet_no_port) != ABSENT {
-        if bits(sk, off!(inet_no_port)) != 0 {
-            flags |= Sock::FLAG_BIND_NO_PORT;
-        }
-        if bits(sk, off!(inet_freebind)) != 0 {
-            flags |= Sock::FLAG_FREEBIND;
-        }
-        if bits(sk, off!(inet_transparent)) != 0 {
-            flags |= Sock::FLAG_TRANSPARENT;
-        }
-    }
-    flags
 }
 
 /// Stands for `::` of a listener that takes no IPv4; nothing of TCP has a multicast address.

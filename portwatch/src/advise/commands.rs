@@ -56,6 +56,18 @@ pub(super) fn widen(
 const WIDE_LOW: u16 = 16384;
 const HIGHEST: u16 = 65535;
 
+/// Takes down the interface that has the port in the kernel, which closes its socket.
+pub(super) fn take_down(
+    conflict: &Conflict,
+    holder: &Holder,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (_, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!("{prefix}ip link set {} down", quote(name)?))
+}
+
 /// What makes a command act in the conflict's namespace; empty in the caller's own.
 fn enter(conflict: &Conflict, netns: &NetnsFacts, ground: &Ground) -> Option<String> {
     if ground

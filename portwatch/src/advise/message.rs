@@ -1,6 +1,9 @@
 //! The story of a failed call in one sentence.
 
-use super::text::{ago, closed, endpoint, owner, peer, requester, since, state, wanted};
+use super::sharing::opener;
+use super::text::{
+    ago, closed, endpoint, is_own, owner, peer, process, requester, since, state, wanted,
+};
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
@@ -23,13 +26,20 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         None => what,
     };
     let why = why(conflict, gap, ground);
+    let itself = match conflict.holders.first() {
+        Some(holder) if holder.blocking && is_own(holder, &conflict.requester) => {
+            ", which is that very process"
+        }
+        Some(_) | None => "",
+    };
     let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
     let serves = if serves.is_empty() {
         String::new()
     } else {
         format!("; it serves on {} all the same", serves.join(" and "))
     };
-    format!("{who} could not {what}: {why}{}{serves}", others(conflict))
+    let others = others(conflict);
+    format!("{who} could not {what}: {why}{itself}{others}{serves}")
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
@@ -127,6 +137,14 @@ fn listener(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
     let who = owner(holder);
     let at = endpoint(&holder.local);
     let since = since(holder, ground);
+    let who = match opener(holder).filter(|_| holder.processes.iter().any(|p| p.has_socket)) {
+        // `sleep listens` would be absurd.
+        Some(opener) => format!(
+            "{who} has the socket that {} opened, which",
+            process(opener)
+        ),
+        None => who,
+    };
     match conflict.call {
         // Only SO_REUSEADDR or SO_REUSEPORT on both lets the second one be bound at all.
         Call::Listen => format!(

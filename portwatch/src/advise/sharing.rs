@@ -79,8 +79,12 @@ pub(super) fn of_kernel(holder: &Holder, ground: &Ground) -> String {
         Some(peer) => format!(" with {}", endpoint(peer)),
         None => String::new(),
     };
+    let user = match &holder.kernel_user {
+        Some(user) => format!(" (of the interface {user})"),
+        None => String::new(),
+    };
     format!(
-        "a socket of the kernel itself has {} ({}{peer}){}",
+        "a socket of the kernel itself{user} has {} ({}{peer}){}",
         endpoint(&holder.local),
         state(holder.state),
         since(holder, ground)

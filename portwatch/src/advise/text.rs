@@ -65,9 +65,15 @@ pub(super) fn owner(holder: &Holder) -> String {
         .count();
     match more {
         0 => process(first),
-        1 => format!("{} and 1 more process", process(first)),
-        more => format!("{} and {more} more processes", process(first)),
+        1 => format!("{} with 1 more process", process(first)),
+        more => format!("{} with {more} more processes", process(first)),
     }
+}
+
+/// The caller itself has the socket, and nobody else.
+pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
+    let mut having = holder.processes.iter().filter(|p| p.has_socket).peekable();
+    having.peek().is_some() && having.all(|p| p.pid == requester.pid)
 }
 
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.

@@ -1,6 +1,6 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::text::{endpoint, owner, peer, process};
+use super::text::{endpoint, is_own, owner, peer, process};
 use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
@@ -84,12 +84,15 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
         Cause::InheritedDescriptor => list.extend(inherited(holder)),
         Cause::DescriptorInFlight => list.push(in_flight(holder)),
-        Cause::KernelSocket => list.push(plain(
-            "kernel-socket",
-            "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
+        Cause::KernelSocket => list.push(Advice {
+            id: "kernel-socket".to_owned(),
+            text:
+                "no process can be stopped: take the port from what uses it in the kernel (VXLAN, \
              Geneve or WireGuard interfaces, NFS and its lock manager, MPTCP endpoints), or use \
-             another port",
-        )),
+             another port"
+                    .to_owned(),
+            command: commands::take_down(conflict, holder, netns, ground),
+        }),
         Cause::AlreadyFree => list.push(retry()),
         Cause::RangeExhausted | Cause::Unknown => {
             if holder.origin.is_none() {
@@ -271,6 +274,13 @@ fn v6only(holder: &Holder) -> Advice {
 
 /// Ends the holder, or its socket unit.
 fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
+    if is_own(holder, &conflict.requester) {
+        return vec![plain(
+            "close-own",
+            "it is the same process that has the port: it opens it twice, or did not close the \
+             first socket",
+        )];
+    }
     let systemd = holder.processes.iter().any(|p| p.pid == 1 && p.has_socket);
     if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {
         return vec![Advice {

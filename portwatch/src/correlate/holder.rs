@@ -4,6 +4,7 @@ use super::cause::{self, Reading};
 use super::circumstance;
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
 use super::keeper::{Keeper, keeper};
+use super::older;
 use super::origin::{self, Proof, Taken};
 use super::people::{self, Named, Who};
 use super::same_connection;
@@ -147,10 +148,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
     let listening: Vec<_> = all
         .iter()
         .filter(|judged| judged.holder.socket.state == State::Listen)
-        .map(|judged| (&judged.holder.socket, judged.who.clone()))
+        .map(|judged| (judged.holder, judged.who.clone()))
         .collect();
     for judged in all {
-        let socket = &judged.holder.socket;
+        let (socket, older) = (&judged.holder.socket, judged.holder.older);
         let queued = !socket.has_socket
             && judged.taken.origin == Some(Origin::Accepted)
             && matches!(
@@ -165,7 +166,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
         let mut its = listening
             .iter()
             .filter(|(listener, _)| {
-                listener.device == socket.device && origin::accepts(listener, socket)
+                // One that took its port while we looked has accepted nothing older.
+                let in_time = !older || older::may_have_accepted(listener.owner.as_ref());
+                let listener = &listener.socket;
+                in_time && listener.device == socket.device && origin::accepts(listener, socket)
             })
             .map(|(_, who)| people::of_listener(who));
         if let Some(who) = its.next() {
@@ -232,6 +236,11 @@ impl Judged<'_> {
             held_at_least_ms: least.map(|least| millis(least, at)),
             closed: closed.map(|closed| rfc3339(anchor, closed)),
             closed_ms: closed.map(|closed| millis(closed, at)),
+            kernel_user: facts
+                .tunnel
+                .as_ref()
+                .filter(|_| self.keeper == Keeper::Kernel && socket.transport == Transport::Udp)
+                .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
             processes: self.who.processes.clone(),
         }
     }

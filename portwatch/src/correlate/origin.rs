@@ -45,8 +45,17 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
         .owner
         .as_ref()
         .filter(|owner| owner.source != OwnerSource::LastListener);
-    if let Some(origin) = own.and_then(|owner| owner.origin) {
-        return Taken::proven(origin);
+    if let Some((origin, source)) = own.and_then(|owner| Some((owner.origin?, owner.source))) {
+        // Written at the close of a socket without an entry: nobody had seen a call take its port.
+        let by_elimination = origin == Origin::Accepted && source == OwnerSource::Release;
+        return Taken {
+            origin: Some(origin),
+            proof: if by_elimination {
+                Proof::Eliminated
+            } else {
+                Proof::Proven
+            },
+        };
     }
     if is_kernel(socket) {
         return Taken::proven(Origin::Kernel);

@@ -229,6 +229,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
         processes: vec![process(3_013_825, 50 * S, "ceph-osd")],
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
+        tunnel: None,
         cgroups: Vec::new(),
         netns: Some(NetnsFacts {
             reserved: Some("8080,9148-9150".to_owned()),

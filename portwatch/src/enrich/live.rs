@@ -6,6 +6,7 @@ use super::cgroups::Cgroups;
 use super::facts::{
     Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
+use super::kernel_user::{self, Tunnel};
 use super::netns::Namespaces;
 use super::proc::Proc;
 pub use super::scan::{Descriptor, ProcScan, SocketFinder};
@@ -245,6 +246,13 @@ impl Facts for LiveFacts {
 
     fn cgroup(&mut self, id: u64) -> Option<String> {
         self.cgroups.path(id)
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        // This takes the hint, and the way is known from then on.
+        self.namespaces.range(netns, Some(hint));
+        let ask = || kernel_user::tunnel(port);
+        self.namespaces.enter(netns, ask).flatten()
     }
 
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {

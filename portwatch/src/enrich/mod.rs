@@ -8,6 +8,7 @@ pub mod cgroups;
 pub mod clock;
 pub mod container;
 pub mod facts;
+pub mod kernel_user;
 pub mod live;
 pub mod netns;
 mod patience;
@@ -22,6 +23,7 @@ mod tests;
 
 use crate::decode::event::{Call, Event, Failure, Ktime, Socket, Task, Tgid, Transport};
 use facts::{Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
+use kernel_user::Tunnel;
 use std::collections::HashSet;
 
 /// An event with everything that was asked of the machine about it.
@@ -44,6 +46,8 @@ pub struct EventFacts {
     /// Sockets that no process was found to have, though the kernel still had them open when it was
     /// asked after that.
     pub unowned: Vec<u64>,
+    /// The interface of this namespace that has the port, where the kernel itself has it.
+    pub tunnel: Option<Tunnel>,
     /// Paths of the cgroups of processes that are gone, by id.
     pub cgroups: Vec<(u64, String)>,
     /// The namespace's reserved ports and the way there.
@@ -138,6 +142,15 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         asked.process(owner.tgid, owner.start, facts);
     }
 
+    let of_kernel = |socket: &Socket| {
+        let nobodys = |inode| unowned.contains(&inode) && !socket.has_file;
+        socket.transport == Transport::Udp && (socket.kernel || socket.inode.is_some_and(nobodys))
+    };
+    let tunnel = failure
+        .wanted
+        .port
+        .filter(|_| failure.holders.iter().any(|h| of_kernel(&h.socket)))
+        .and_then(|port| facts.tunnel(failure.netns, failure.task.tgid, port));
     let cgroups = cgroups(failure, &asked.found, facts);
     let netns = facts.netns(failure.netns, Some(failure.task.tgid));
     let mentioned = failure
@@ -157,6 +170,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         processes: asked.found,
         socket_users,
         unowned,
+        tunnel,
         cgroups,
         netns: Some(netns),
         devices,

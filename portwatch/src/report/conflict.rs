@@ -145,6 +145,9 @@ pub struct Holder {
     /// How long before the failure that was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub closed_ms: Option<u64>,
+    /// What in the kernel has it, as far as that is known: `vxlan vx0`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kernel_user: Option<String>,
     /// Who has, or had, the socket.
     pub processes: Vec<HolderProcess>,
 }

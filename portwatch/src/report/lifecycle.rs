@@ -1,4 +1,8 @@
 //! The lines around the verdicts: the start, the end of incidents and of the run, losses.
+//!
+//! [`Start`], [`ClockAnchor`] and [`LostCount`] stand in captures, which are kept for ever: a field
+//! that is added to them or to their parts takes `#[serde(default)]`, and those of a newer build are
+//! skipped when they are read.
 
 use super::{
     Call, Cause, Certainty, Endpoint, FreedBy, How, Ports, Process, TransportName, Wanted,
@@ -21,7 +25,7 @@ pub enum BackendName {
 
 /// First line: what this run can see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Start {
     /// portwatch's version.
     pub version: String,
@@ -53,7 +57,7 @@ pub struct Start {
 
 /// An attached hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Hook {
     /// Kind of the program: `tracepoint`, `tp_btf`, `cgroup`, `sock_ops`, `iter`.
     pub kind: String,
@@ -63,7 +67,7 @@ pub struct Hook {
 
 /// A hook that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RefusedHook {
     /// Kind of the program.
     pub kind: String,
@@ -77,7 +81,7 @@ pub struct RefusedHook {
 
 /// Range and reserved ports of one namespace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct NetnsRange {
     /// Inode of the network namespace.
     pub netns: u32,
@@ -91,7 +95,7 @@ pub struct NetnsRange {
 
 /// Wall time = `realtime_ns` + (kernel time - `boottime_ns`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct ClockAnchor {
     /// CLOCK_BOOTTIME at the anchor.
     pub boottime_ns: u64,
@@ -101,7 +105,7 @@ pub struct ClockAnchor {
 
 /// Sizes of what can overflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Sizes {
     /// FAILURES ring, bytes.
     pub failures_ring: u32,
@@ -197,7 +201,7 @@ pub struct Lost {
 
 /// One kind of loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct LostCount {
     /// Where: `failures`, `sockets`, `holders`, `refused`, `assign`, `release`, `watched`, `watch`,
     /// `owners`, `decode`, `output`.

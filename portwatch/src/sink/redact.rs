@@ -11,7 +11,7 @@ mod uid;
 pub use cmdline::Cmdline;
 
 use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
-use address::Pseudonyms;
+pub(crate) use address::Pseudonyms;
 
 /// Takes things out of reports. Keeps the pseudonyms of a run.
 #[derive(Debug)]

@@ -19,6 +19,9 @@ pub struct Record {
     pub seq: u64,
     /// Where.
     pub host: String,
+    /// Which run, where several are replayed together.
+    #[serde(default)]
+    pub run: Option<String>,
     /// What.
     #[serde(flatten)]
     pub body: Body,
@@ -77,8 +80,11 @@ fn kind<T: JsonSchema>(generator: &mut SchemaGenerator, name: &str) -> Value {
         ),
     ];
     let mut required: Vec<Value> = envelope.iter().map(|(name, _)| json!(name)).collect();
+    let run = json!({"type": "string", "description":
+                     "The capture's run, where several are replayed together."});
     let mut properties: Map<String, Value> = envelope
         .into_iter()
+        .chain([("run", run)])
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect();
     if let Some(Value::Object(own)) = schema.get_mut("properties").map(Value::take) {

@@ -15,7 +15,7 @@ pub(crate) const PEER: u16 = 7100;
 
 /// A holder, a binder and a peer before the tracer.
 pub(crate) struct Duel {
-    tracer: Option<Tracer>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) holder: Actor,
     pub(crate) binder: Actor,
     pub(crate) peer: Actor,

@@ -137,6 +137,16 @@ impl Truth<'_> {
         }
     }
 
+    /// The caller had the option set at the call that failed.
+    fn asked(&self, flag: Flag) -> bool {
+        match self.attempt {
+            Attempt::Listen => has(flag),
+            Attempt::Bind | Attempt::Free | Attempt::Unfit => {
+                matches!(flag, Flag::On | Flag::Cleared)
+            }
+        }
+    }
+
     /// A process that listens in this cell.
     fn listens(&self, pid: u32, world: &World) -> bool {
         let mut listeners = self.scene.made.iter().filter(|made| made.state == "listen");
@@ -196,7 +206,7 @@ impl Truth<'_> {
                 _ => "outbound-connection",
             },
         };
-        let sharing = match (has(options.reuseport), has(binder.reuseport)) {
+        let sharing = match (has(options.reuseport), self.asked(binder.reuseport)) {
             (true, true) if options.other_user != binder.other_user => "reuseport-other-user",
             (true, false) | (false, true) => "reuseport-missing",
             (true, true) | (false, false) => right,

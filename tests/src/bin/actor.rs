@@ -24,6 +24,7 @@ use rustix::net::{
     SocketFlags, SocketType, accept_with, bind, connect, connect_unspec, getpeername, getsockname,
     ipproto, listen, sendmsg, sendto, shutdown, socket_with, socketpair, sockopt,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::set_thread_res_uid;
 
 type Sockets = Arc<Mutex<HashMap<Slot, OwnedFd>>>;
@@ -101,6 +102,14 @@ fn obey(all: &Sockets, op: &Op) -> Result<Reply, Errno> {
         }
         Op::Bind(slot, to) => bind(find(slot)?, to)?,
         Op::Listen(slot) => listen(find(slot)?, 16)?,
+        Op::Backlog(slot, backlog) => listen(find(slot)?, *backlog)?,
+        Op::Crowd(to, from, count) => crowd(*to, *from, *count)?,
+        Op::AcceptMany(slot, count) => {
+            for _ in 0..*count {
+                waits(find(slot)?)?;
+                std::mem::forget(accept_with(find(slot)?, SocketFlags::CLOEXEC)?);
+            }
+        }
         Op::Connect(slot, to, under_way) => {
             ioctl_fionbio(find(slot)?, *under_way)?;
             match connect(find(slot)?, to) {
@@ -285,6 +294,21 @@ fn destroy(
         Some(errno) => Err(Errno::from_raw_os_error(-errno)),
         None => Err(Errno::INVAL),
     }
+}
+
+/// Their sockets stay open until the process ends.
+fn crowd(to: SocketAddr, from: IpAddr, count: u32) -> Result<(), Errno> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    for _ in 0..count {
+        let socket = open(Kind::Tcp, to.is_ipv6(), 0)?;
+        set(&socket, Opt::BindAddressNoPort, 1)?;
+        bind(&socket, &SocketAddr::new(from, 0))?;
+        connect(&socket, &to)?;
+        std::mem::forget(socket);
+    }
+    Ok(())
 }
 
 /// A child dies with its parent, so that no test leaves one.

@@ -246,7 +246,7 @@ fn crowds_are_counted() {
     let say = |failure: &_| verdict(failure, &facts, &ground()).conflict.message;
     let message = say(&failure);
     assert!(
-        message.contains(&format!("{OSD} and 2 more processes")),
+        message.contains(&format!("{OSD} with 2 more processes")),
         "{message}"
     );
     assert!(
