@@ -109,9 +109,9 @@ fn dig_finds_no_port_beside_another_dig() -> Result<()> {
 
 /// Python as the client of a service, its source ports narrowed by IP_LOCAL_PORT_RANGE (51).
 const CLIENT: &str = "
-import socket, sys
+import socket, struct, sys
 s = socket.socket()
-s.setsockopt(socket.IPPROTO_IP, 51, 50007 << 16 | 50007)
+s.setsockopt(socket.IPPROTO_IP, 51, struct.pack('I', 50007 << 16 | 50007))
 s.connect(('10.10.10.2', 8000))
 print('connected', flush=True)
 sys.stdin.read()
