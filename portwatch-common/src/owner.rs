@@ -29,9 +29,17 @@ pub struct Owner {
     pub source: u8,
     /// The local port.
     pub port: u16,
-    /// 1 while `origin` rests on a call seen before the snapshot was complete, when an older
-    /// bind(0) of the same socket cannot be ruled out.
+    /// [`Owner::UNPROVEN`] and [`Owner::CONTESTED`].
     pub unproven: u32,
+}
+
+impl Owner {
+    /// `origin` rests on a call seen before the snapshot was complete, when an older bind(0) of the
+    /// same socket cannot be ruled out.
+    pub const UNPROVEN: u32 = 1;
+    /// Of a listener: other processes listened there before it, so what is left of a connection may
+    /// be theirs.
+    pub const CONTESTED: u32 = 2;
 }
 
 /// Key of the last listener of an address and port.

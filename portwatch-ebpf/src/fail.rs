@@ -80,7 +80,14 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
         }
         port
     };
-    watched::requester(refusal.hook, task::tgid(refusal.task), port);
+    let tgid = task::tgid(refusal.task);
+    watched::requester(refusal.hook, tgid, port);
+    let own = sock::port_socket(refusal.sk);
+    if refusal.call == Call::CONNECT && sock::protocol(own) == sock::IPPROTO_TCP {
+        // SAFETY: the reserved record, filled.
+        let peer_port = unsafe { (*to).addr.port };
+        watched::destination(refusal.hook, tgid, sock::peer_words(own), peer_port.to_be());
+    }
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
     counters.count(Counter::FAILURES_EMITTED);
 }

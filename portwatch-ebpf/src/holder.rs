@@ -16,12 +16,34 @@ pub(crate) struct Bucket {
     pub(crate) fastreuseport: i8,
 }
 
-/// Writes a holder record.
+/// Writes a holder record with its owner.
 ///
 /// # Safety
 /// `to` is valid for writes; every byte is written.
 #[inline(always)]
 pub(crate) unsafe fn fill(
+    to: *mut HolderRecord,
+    sk: u64,
+    protocol: u16,
+    bucket: Bucket,
+    time: u64,
+    id: u64,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        fill_without_owner(to, sk, protocol, bucket, time, id);
+        let cookie = (*to).sock.cookie;
+        owner(to, sk, cookie, protocol);
+    }
+}
+
+/// Writes a holder record whose owner user space looks up: the lookups here, in a program that has
+/// many ways to this place, would cost the verifier seconds.
+///
+/// # Safety
+/// `to` is valid for writes; every byte is written.
+#[inline(always)]
+pub(crate) unsafe fn fill_without_owner(
     to: *mut HolderRecord,
     sk: u64,
     protocol: u16,
@@ -48,8 +70,8 @@ pub(crate) unsafe fn fill(
             protocol == sock::IPPROTO_TCP && (bucket.fastreuse >= 0 || bucket.fastreuseport >= 0),
         );
         (*to).pad = [0; 5];
-        let cookie = (*to).sock.cookie;
-        owner(to, sk, cookie, protocol);
+        copy_owner(&raw mut (*to).owner, &NOBODY);
+        (*to).owner_source = u32::from(OwnerSource::NONE);
     }
 }
 

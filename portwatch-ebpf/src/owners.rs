@@ -96,13 +96,24 @@ pub(crate) fn proven_origin(sk: u64) -> u8 {
     }
 }
 
-/// The current process listens on a socket's port.
+/// The current process listens on a socket's port. If another one did before, either may have
+/// accepted what is left of that time: the entry names nobody then.
 #[inline(always)]
-pub(crate) fn listens(sk: u64, owner: &Owner) {
+pub(crate) fn listens(sk: u64, owner: &mut Owner) {
     if sock::bound_dev(sk) != 0 {
         return;
     }
     let key = sock::listener_key(sk);
+    if let Some(before) = LISTENERS.get_ptr(key) {
+        // SAFETY: a value of a map, which stays mapped.
+        let (same, contested) = unsafe {
+            let same = (*before).tgid == owner.tgid && (*before).start_time == owner.start_time;
+            (same, (*before).unproven & Owner::CONTESTED != 0)
+        };
+        if !same || contested {
+            owner.unproven |= Owner::CONTESTED;
+        }
+    }
     // An LRU map: a failed write is a lost memory of no verdict's weight.
     let _ = LISTENERS.insert(key, owner, 0);
 }
@@ -154,7 +165,8 @@ pub(crate) fn released(cookie: u64, sk: u64) {
     }
 }
 
-/// Origin of a connection that nobody saw take its port, told at its close.
+/// Origin of a connection that nobody saw take its port, told at its close. One whose TIME_WAIT has
+/// begun has given its port up by then (net/ipv4/tcp.c:tcp_set_state).
 ///
 /// A socket without an entry is younger than the start-up scan, so the call that took its port was
 /// not seen because there was none: a listener of this port accepted it. An entry of that scan says
@@ -167,16 +179,44 @@ fn origin_at_close(sk: u64, source: u8) -> u8 {
     } else {
         sock::has_connect_bind()
     };
-    if proven != Origin::UNKNOWN || !accepted || last_listener(sk).is_null() {
+    if proven != Origin::UNKNOWN || !accepted {
         return proven;
     }
-    Origin::ACCEPTED
+    let has_listener = if sock::port(sk) == 0 {
+        source == OwnerSource::NONE
+    } else {
+        has_listener(sk)
+    };
+    if has_listener {
+        Origin::ACCEPTED
+    } else {
+        proven
+    }
 }
 
-/// The last listener whose address and port a connection's own end has; null if none is known. A
-/// connection has its listener's device, and only listeners without one are remembered.
+/// The one process that listened where a connection's own end is; null if none is known, or several
+/// are.
 #[inline(always)]
 pub(crate) fn last_listener(sk: u64) -> *const Owner {
+    let found = any_listener(sk);
+    // SAFETY: null or a value of a map, which stays mapped.
+    if !found.is_null() && unsafe { (*found).unproven } & Owner::CONTESTED != 0 {
+        return core::ptr::null();
+    }
+    found
+}
+
+/// Somebody listened where a connection's own end is.
+#[inline(always)]
+fn has_listener(sk: u64) -> bool {
+    !any_listener(sk).is_null()
+}
+
+/// The last listener whose address and port a connection's own end has; null if none is known, or
+/// if there are two on addresses that overlap. A connection has its listener's device, and only
+/// listeners without one are remembered.
+#[inline(always)]
+fn any_listener(sk: u64) -> *const Owner {
     if sock::bound_dev(sk) != 0 {
         return core::ptr::null();
     }

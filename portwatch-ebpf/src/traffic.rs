@@ -10,14 +10,15 @@ use crate::{
 };
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use portwatch_common::{
-    AssignRecord, Call, Counter, ExitRecord, HookId, Owner, RecordKind, ReleaseRecord,
+    AssignRecord, Call, Counter, ExitRecord, HookId, Origin, Owner, RecordKind, ReleaseRecord,
 };
 
 /// A socket has a port that it did not have before the call.
 #[inline(always)]
 pub(crate) fn assigned(hook: u32, sk: u64, origin: u8, call: u8) {
     let task = task::current();
-    if call == Call::BIND || call == Call::LISTEN {
+    // TCP's connect() is told by `connects`.
+    if call != Call::CONNECT || sock::protocol(sk) != sock::IPPROTO_TCP {
         tell_incident(hook, task, sk, origin, call);
     }
     let Some(counters) = stats::row(hook) else {
@@ -45,14 +46,33 @@ pub(crate) fn listens(hook: u32, sk: u64, origin: u8) {
     tell_incident(hook, task::current(), sk, origin, Call::LISTEN);
 }
 
-/// The current process bound a port or listens on it; that may end one of its incidents.
+/// A TCP socket connects from a port that it got now or had before: no news but to an open incident.
+#[inline(always)]
+pub(crate) fn connects(hook: u32, sk: u64, origin: u8) {
+    let task = task::current();
+    if watched::reaches(
+        task::tgid(task),
+        sock::peer_words(sk),
+        sock::peer_port_be(sk),
+    ) {
+        tell_watched(hook, task, sk, origin, Call::CONNECT);
+    }
+}
+
+/// The current process has a port or listens on it; that may end one of its incidents.
 #[inline(always)]
 fn tell_incident(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
     // A TCP socket that is only bound to another port may become a client's.
-    let settles = call == Call::LISTEN || sock::protocol(sk) != sock::IPPROTO_TCP;
-    if !watched::is_news(task::tgid(task), sock::port(sk), settles) {
-        return;
+    let settles =
+        call == Call::LISTEN || (call == Call::BIND && sock::protocol(sk) != sock::IPPROTO_TCP);
+    let picked = origin != Origin::EXPLICIT_BIND;
+    if watched::is_news(task::tgid(task), sock::port(sk), settles, picked) {
+        tell_watched(hook, task, sk, origin, call);
     }
+}
+
+#[inline(always)]
+fn tell_watched(hook: u32, task: u64, sk: u64, origin: u8, call: u8) {
     let Some(counters) = stats::row(hook) else {
         return;
     };

@@ -1,7 +1,7 @@
 //! What open incidents wait for, so that their end is told without any other traffic.
 //!
-//! Three kinds of keys in one small map: a process and the port it wanted, a process alone, the
-//! cookie of a holder's socket. User space takes them out when the incident is over.
+//! Four kinds of keys in one small map: a process and the port it wanted, a process and where it
+//! wanted to connect to, a process alone, the cookie of a holder's socket. User space takes them out when the incident is over.
 
 use crate::{maps::WATCHED, stats, task};
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -16,6 +16,21 @@ const OTHER_PORTS: u64 = 8;
 pub(crate) fn requester(hook: u32, tgid: u32, port: u16) {
     insert(hook, watched::wanted(tgid, port), 1);
     insert(hook, watched::process(tgid), OTHER_PORTS);
+}
+
+/// A process failed to connect to a peer (`sock::peer_words` and the port, network order).
+#[inline(always)]
+pub(crate) fn destination(hook: u32, tgid: u32, peer: [u64; 2], port_be: u16) {
+    insert(hook, watched::destination(tgid, peer, port_be), 1);
+}
+
+/// A process connects to a peer: true if that may end one of its incidents.
+#[inline(always)]
+pub(crate) fn reaches(tgid: u32, peer: [u64; 2], port_be: u16) -> bool {
+    WATCHED.get_ptr(watched::process(tgid)).is_some()
+        && WATCHED
+            .get_ptr(watched::destination(tgid, peer, port_be))
+            .is_some()
 }
 
 /// A socket that may block an incident's port.
@@ -35,13 +50,16 @@ fn insert(hook: u32, key: u64, value: u64) {
 }
 
 /// A process has a port: true if that may end one of its incidents. `settles`: another port than
-/// the wanted one counts as well.
+/// the wanted one counts as well. `picked`: the kernel picked it, as for a call that wants any.
 #[inline(always)]
-pub(crate) fn is_news(tgid: u32, port: u16, settles: bool) -> bool {
+pub(crate) fn is_news(tgid: u32, port: u16, settles: bool, picked: bool) -> bool {
     let Some(left) = WATCHED.get_ptr_mut(watched::process(tgid)) else {
         return false;
     };
     if WATCHED.get_ptr(watched::wanted(tgid, port)).is_some() {
+        return true;
+    }
+    if picked && WATCHED.get_ptr(watched::wanted(tgid, 0)).is_some() {
         return true;
     }
     if !settles {

@@ -11,9 +11,11 @@
 //!  sink     Report -> filter -> redact -> text or JSON
 //! ```
 //!
+//! `capture` keeps all that came in and `source::replay` plays it again.
 //! `report` holds the JSON contract's types, `causes` the page about them, `cli` one file a command.
 
 pub mod advise;
+pub mod capture;
 pub mod causes;
 pub mod cli;
 pub mod correlate;

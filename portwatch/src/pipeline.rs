@@ -1,14 +1,15 @@
 //! The whole flow, in one place: record -> decode -> enrich -> correlate -> filter -> sink.
 //!
 //! No stage reads a clock, /proc or the kernel: what they need comes in through [`Facts`] and
-//! through the calls below, so live and replay are the same.
+//! through the calls below, so live and replay are the same. A capture is what came in through them.
 
+use crate::capture::{Recorder, RecordingFacts};
 use crate::correlate::{Correlator, Unwatch};
-use crate::decode::event::{Event, Ktime};
+use crate::decode::event::{Event, Ktime, Task};
 use crate::decode::{self, DecodeError, Decoder};
 use crate::enrich::{self, enrich, facts::Facts};
 use crate::report::{Body, ClockAnchor, LostCount, Report, Start};
-use crate::sink::filter::Filter;
+use crate::sink::filter::{EventName, Filter};
 use crate::sink::redact::Redact;
 use crate::sink::tally::{EndReason, Tally};
 use crate::sink::{Sink, SinkError};
@@ -33,6 +34,7 @@ pub struct Pipeline {
     pub started: Ktime,
     decoder: Decoder,
     reports: Vec<Report>,
+    tap: Option<Recorder>,
 }
 
 impl Pipeline {
@@ -56,7 +58,16 @@ impl Pipeline {
             started,
             decoder: Decoder::new(),
             reports: Vec::new(),
+            tap: None,
         }
+    }
+
+    /// The same, and everything that it takes and is answered goes into a capture.
+    #[must_use]
+    pub fn tapped(mut self, recorder: Recorder) -> Self {
+        self.facts = Box::new(RecordingFacts::new(self.facts, recorder.clone()));
+        self.tap = Some(recorder);
+        self
     }
 
     /// Takes one record all the way.
@@ -64,6 +75,14 @@ impl Pipeline {
     /// # Errors
     /// The output is closed or broken. A record that makes no sense is told as lost.
     pub fn record(&mut self, raw: &RawRecord) -> Result<(), SinkError> {
+        let stranger = self.tap.as_ref().is_some_and(|tap| tap.record(raw));
+        let told = self.take(raw, stranger);
+        self.settled();
+        told
+    }
+
+    /// `stranger`: the capture knows nothing of the record's process yet.
+    fn take(&mut self, raw: &RawRecord, stranger: bool) -> Result<(), SinkError> {
         if decode::kind(raw) == Some(RecordKind::BLIND) {
             let failure = decode::blind::blind(raw)
                 .and_then(|blind| enrich::blind::failure(blind, self.facts.as_mut()));
@@ -73,7 +92,15 @@ impl Pipeline {
             };
         }
         match self.decoder.record(raw) {
-            Ok(Some(event)) => self.event(event),
+            Ok(Some(event)) => match unasked(&event, &self.filter) {
+                Some(task) => {
+                    if stranger && let Some(tap) = &self.tap {
+                        tap.background(task.tgid, task.start, self.facts.as_mut());
+                    }
+                    Ok(())
+                }
+                None => self.event(event),
+            },
             Ok(None) => Ok(()),
             Err(error) => self.unreadable(&error),
         }
@@ -84,6 +111,15 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::record`].
     pub fn drained(&mut self) -> Result<(), SinkError> {
+        if let Some(tap) = &self.tap {
+            tap.drained();
+        }
+        let told = self.give_up();
+        self.settled();
+        told
+    }
+
+    fn give_up(&mut self) -> Result<(), SinkError> {
         for event in self.decoder.drained() {
             self.event(event)?;
         }
@@ -100,8 +136,7 @@ impl Pipeline {
         log::warn!("a record of the kernel side was skipped: {error}");
         let meaning = format!("records that make no sense to this version: {error}");
         let count = LostCount::new("decode", 1, meaning);
-        let at = self.started;
-        self.lost(at, vec![count])
+        self.dropped(self.started, vec![count])
     }
 
     /// The first line.
@@ -122,6 +157,10 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::record`].
     pub fn tick(&mut self, now: Ktime) -> Result<(), SinkError> {
+        if let Some(tap) = &self.tap {
+            tap.tick(now);
+            tap.settled();
+        }
         self.correlator.tick(now, &mut self.reports);
         self.tell()
     }
@@ -131,12 +170,35 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::record`].
     pub fn lost(&mut self, at: Ktime, counts: Vec<LostCount>) -> Result<(), SinkError> {
+        if let Some(tap) = &self.tap {
+            tap.lost(at, &counts);
+            tap.settled();
+        }
+        self.dropped(at, counts)
+    }
+
+    /// A part of a capture is missing here: what waits for it is told without, and the summary says
+    /// that it is not complete.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn hole(&mut self, at: Ktime, count: LostCount) -> Result<(), SinkError> {
+        self.tally.cut();
+        self.give_up()?;
+        self.dropped(at, vec![count])
+    }
+
+    fn dropped(&mut self, at: Ktime, counts: Vec<LostCount>) -> Result<(), SinkError> {
         self.correlator.lost(at, counts, &mut self.reports);
         self.tell()
     }
 
     /// The wall clock was set or the machine resumed.
     pub fn anchor(&mut self, anchor: ClockAnchor) {
+        if let Some(tap) = &self.tap {
+            tap.anchor(anchor);
+            tap.settled();
+        }
         self.correlator.set_anchor(anchor);
         self.sink.anchor(anchor);
     }
@@ -146,8 +208,17 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::record`].
     pub fn summary(&mut self, now: Ktime, reason: EndReason) -> Result<(), SinkError> {
+        if let Some(tap) = &self.tap {
+            tap.summary(now, reason);
+        }
+        let told = self.sum_up(now, reason);
+        self.settled();
+        told
+    }
+
+    fn sum_up(&mut self, now: Ktime, reason: EndReason) -> Result<(), SinkError> {
         if reason != EndReason::SoFar {
-            self.drained()?;
+            self.give_up()?;
             self.correlator.finish(now, &mut self.reports);
             self.tell()?;
         }
@@ -166,6 +237,13 @@ impl Pipeline {
         self.correlator.take_unwatch()
     }
 
+    /// The capture may end a block here.
+    fn settled(&self) {
+        if let Some(tap) = &self.tap {
+            tap.settled();
+        }
+    }
+
     /// Reports on their way out.
     fn tell(&mut self) -> Result<(), SinkError> {
         for mut report in self.reports.drain(..) {
@@ -178,4 +256,16 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// The process of an event that would only make a line that nobody asked for. No verdict rests on
+/// such events, so that nothing is asked or made for them.
+fn unasked<'a>(event: &'a Event, filter: &Filter) -> Option<&'a Task> {
+    let (name, task) = match event {
+        Event::Assign(assign) if !assign.watched => (EventName::Assign, &assign.task),
+        Event::Release(release) if !release.watched => (EventName::Release, &release.task),
+        Event::Refused(failure) => (EventName::Refused, &failure.task),
+        Event::Failure(_) | Event::Assign(_) | Event::Release(_) | Event::Exit(_) => return None,
+    };
+    (!filter.asks(name)).then_some(task)
 }

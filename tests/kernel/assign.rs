@@ -1,10 +1,10 @@
 //! `--events assign`: every way in which the kernel picks a port, and what follows when it cannot.
 
 use anyhow::{Context, Result, bail, ensure};
-use portwatch_tests::contract::{Assign, Conflict};
+use portwatch_tests::contract::Assign;
 use portwatch_tests::event::Body;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::stage::{HERE, PORT, Stage};
+use portwatch_tests::stage::{HERE, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait::PATIENCE;
 

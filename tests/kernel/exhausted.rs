@@ -7,12 +7,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use portwatch_tests::contract::{Conflict, Tally};
 use portwatch_tests::event::Body;
-use portwatch_tests::make::wait_state;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::sockets::Transport;
+use portwatch_tests::sockets::Row;
 use portwatch_tests::stage::{HERE, Stage};
 use portwatch_tests::tracer::Tracer;
-use portwatch_tests::wait::PATIENCE;
+use portwatch_tests::wait::{self, PATIENCE};
 
 const LOW: u16 = 42000;
 const HIGH: u16 = 42003;
@@ -115,6 +114,8 @@ fn connections_to_one_destination_fill_the_range_for_it() -> Result<()> {
     let Some(mut scene) = Scene::lay()? else {
         return Ok(());
     };
+    // A young TIME_WAIT could be taken over on the loopback.
+    scene.stage.netns.sysctl("net/ipv4/tcp_tw_reuse", "0")?;
     scene.connect(scene.to, 3)?;
     // The fourth port is in TIME_WAIT, of a process that is gone.
     let mut gone = Puppet::start(&scene.stage.netns, "full-gone")?;
@@ -128,7 +129,11 @@ fn connections_to_one_destination_fill_the_range_for_it() -> Result<()> {
             scene.server.tell(&format!("close a{number}"))?;
         }
     }
-    wait_state(&scene.stage.netns, Transport::Tcp, "time_wait")?;
+    wait::until("TIME_WAIT", PATIENCE, || {
+        let rows = scene.stage.netns.sockets()?;
+        let there = |row: &Row| row.local == local && row.state == "time_wait";
+        Ok(rows.iter().any(there).then_some(()))
+    })?;
     gone.exit()?;
     // Connections to elsewhere share the ports and are not in the way.
     scene.connect(scene.elsewhere, 2)?;
@@ -187,6 +192,25 @@ fn connections_leave_no_port_to_bind() -> Result<()> {
         "{conflict:#?}"
     );
     scene.tracer.finish()?.check(true)
+}
+
+/// connect() in the same call as the first send, which is no call of connect(2).
+#[test]
+fn a_fast_open_finds_no_port() -> Result<()> {
+    for (kind, address) in [("tcp4", "127.0.0.1"), ("tcp6", "[::ffff:127.0.0.1]")] {
+        let Some(mut scene) = Scene::lay()? else {
+            return Ok(());
+        };
+        scene.connect(scene.to, 4)?;
+        let call = format!("fastopen x {address}:{}", scene.to.port());
+        let conflict = scene.refused(kind, &call, "EADDRNOTAVAIL")?;
+        ensure!(
+            conflict.call == "connect" && conflict.exhausted_for.as_deref() == Some("destination"),
+            "{conflict:#?}"
+        );
+        scene.tracer.finish()?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use portwatch_tests::netns::NetNs;
 use portwatch_tests::program::Program;
 use portwatch_tests::programs::python;
+use portwatch_tests::puppet::Puppet;
 use portwatch_tests::sockets::Transport;
 use portwatch_tests::stage::{HERE, PORT, THERE, skip_without};
 use portwatch_tests::tracer::Tracer;
@@ -198,4 +199,47 @@ fn a_ceph_osd_has_the_port_that_flask_wants() -> Result<()> {
 /// A port that an OSD listens on, at the other host.
 fn is_osd(peer: SocketAddr) -> bool {
     peer.ip().to_string() == THERE && (6800..=7300).contains(&peer.port())
+}
+
+/// An OSD looks for a port of each of its messengers from 6800 on, over what others and it itself
+/// have already.
+#[test]
+fn a_ceph_osd_goes_through_its_range() -> Result<()> {
+    let Some(scene) = Scene::bare(&NEEDS)? else {
+        return Ok(());
+    };
+    let cluster = Cluster::lay(&scene)?;
+    let _monitor = cluster.start_monitor()?;
+    let mut holder = Puppet::start(scene.netns(), "made-range")?;
+    for port in 6800..6803_u16 {
+        holder.listener(&format!("l{port}"), "tcp4", &[], &format!("0.0.0.0:{port}"))?;
+    }
+    let mut tracer = Tracer::start(scene.netns(), &["--port", "6800-7300"])?;
+    let mut here = cluster.start_osd(scene.netns(), "0")?;
+    let event = tracer.wait_for("the end", PATIENCE, |event| event.resolved().is_some())?;
+    cluster.wait_up(&mut here)?;
+    let trace = tracer.finish()?;
+    trace.check(true)?;
+    let end = event.resolved().context("no end")?;
+    let tried = end.port_range.as_ref().context("no range")?;
+    ensure!(
+        end.how == "other-port"
+            && end.port.is_some_and(|port| port > 6802)
+            && tried.low == 6800
+            && tried.high >= 6802
+            && end.requester.pid == here.pid()
+            && trace.incidents().len() == 1,
+        "{end:#?}"
+    );
+    let conflicts = trace.conflicts();
+    for conflict in conflicts
+        .iter()
+        .filter(|conflict| conflict.wanted.port < Some(6803))
+    {
+        ensure!(
+            conflict.cause == "listener" && conflict.holders[0].processes[0].pid == holder.pid(),
+            "{conflict:#?}"
+        );
+    }
+    Ok(())
 }

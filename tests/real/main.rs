@@ -4,6 +4,8 @@
 
 mod ceph;
 mod clients;
+mod full;
+mod halves;
 mod java;
 mod nginx;
 mod postgres;

@@ -11,12 +11,12 @@ use portwatch_tests::tracer::Tracer;
 use crate::scene::{Binder, Holding, PATIENCE, Scene, against_made, file, verdict, wait_rows};
 use crate::servers::node_server;
 
-const POSTGRES: &str = "/usr/lib/postgresql/*/bin/postgres";
-const INITDB: &str = "/usr/lib/postgresql/*/bin/initdb";
+pub(crate) const POSTGRES: &str = "/usr/lib/postgresql/*/bin/postgres";
+pub(crate) const INITDB: &str = "/usr/lib/postgresql/*/bin/initdb";
 const PSQL: &str = "/usr/lib/postgresql/*/bin/psql";
 
 /// A fresh cluster, and the command that serves it; PostgreSQL refuses to run as root.
-fn server(scene: &Scene, port: &str) -> Result<Command> {
+pub(crate) fn server(scene: &Scene, port: &str) -> Result<Command> {
     let data = scene.path("data")?;
     let owner = ["-d", "-o", "postgres", "-g", "postgres", "-m", "700", &data];
     scene.netns().run("install", &owner)?;

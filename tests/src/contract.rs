@@ -29,6 +29,8 @@ pub struct Conflict {
     #[serde(default)]
     pub port_range: Option<PortRange>,
     #[serde(default)]
+    pub serves: Vec<Endpoint>,
+    #[serde(default)]
     pub tally: Option<Vec<Tally>>,
     #[serde(default)]
     pub counted: Option<Counted>,
@@ -140,6 +142,10 @@ pub struct Holder {
     #[serde(default)]
     pub held_at_least_ms: Option<u64>,
     #[serde(default)]
+    pub closed: Option<String>,
+    #[serde(default)]
+    pub closed_ms: Option<u64>,
+    #[serde(default)]
     pub kernel_user: Option<String>,
     pub processes: Vec<Process>,
 }
@@ -246,6 +252,8 @@ pub struct Resolved {
     pub freed_certainty: Option<String>,
     #[serde(default)]
     pub port_range: Option<PortRange>,
+    #[serde(default)]
+    pub serves: Vec<Endpoint>,
     pub message: String,
 }
 

@@ -6,6 +6,8 @@
 //! portwatch and leaves with its status.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bless;
 mod build;
 mod debian;
 mod lint;
@@ -52,6 +54,10 @@ enum Command {
         #[arg(long, value_enum)]
         suite: Option<test::Suite>,
     },
+    /// Measure what captures cost, and fail where a goal is missed.
+    Bench,
+    /// Let the golden captures say from now on what they say now.
+    Bless,
     /// Check the format, the lints of both sides, and the dependencies.
     Lint,
 }
@@ -72,6 +78,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build { debug } => build::build(debug).map(drop),
         Command::Run { args } => run::run(&args),
         Command::Test { suite } => test::test(suite),
+        Command::Bench => bench::bench(),
+        Command::Bless => bless::bless(),
         Command::Lint => lint::lint(),
     }
 }

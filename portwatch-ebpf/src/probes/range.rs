@@ -166,7 +166,7 @@ fn tell(scan: &mut RangeScan, sk: u64) {
     };
     // SAFETY: the reserved record.
     unsafe {
-        holder::fill(
+        holder::fill_without_owner(
             record.as_mut_ptr(),
             sk,
             scan.protocol,

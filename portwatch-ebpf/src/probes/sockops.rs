@@ -1,17 +1,20 @@
-//! sock_ops: TCP's connect() after the kernel picked the port, and listen().
+//! sock_ops: TCP's connect() after the kernel picked the port, listen(), and what a listener gets.
 
 use super::ALLOW;
 use crate::{config::off, owners, sock, task, traffic};
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB},
+    bindings::{
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_TCP_CONNECT_CB,
+        BPF_SOCK_OPS_TCP_LISTEN_CB,
+    },
     helpers::generated::bpf_get_socket_cookie,
     macros::sock_ops,
     programs::SockOpsContext,
 };
 use portwatch_common::{Call, HookId, Origin, Owner, OwnerSource, Sock};
 
-/// Every TCP socket of the cgroup; only two of the callbacks are of interest. `reply` is left
+/// Every TCP socket of the cgroup; only three of the callbacks are of interest. `reply` is left
 /// alone, which means "no opinion" for all the others.
 #[sock_ops]
 pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
@@ -20,6 +23,12 @@ pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
         connecting(&ctx);
     } else if op == BPF_SOCK_OPS_TCP_LISTEN_CB {
         listening(&ctx);
+    } else if op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
+        // A cookie is all it needs (net/ipv4/tcp_input.c:tcp_rcv_state_process, in softirq: whose
+        // socket it will be is not known yet). Its TIME_WAIT may begin before the descriptor is
+        // closed, and carries this cookie then.
+        // SAFETY: the context of a program type that may call the helper.
+        unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     }
     ALLOW as u32
 }
@@ -30,7 +39,14 @@ fn connecting(ctx: &SockOpsContext) {
     // SAFETY: the context of a program type that may call the helper.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let sk: u64 = sock::read(ctx.as_ptr() as u64, off!(sock_ops_sk));
-    if sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
+    let bound = sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0;
+    let origin = if bound {
+        Origin::EXPLICIT_BIND
+    } else {
+        Origin::EPHEMERAL_CONNECT
+    };
+    traffic::connects(HookId::SOCK_OPS, sk, origin);
+    if bound {
         return;
     }
     // A socket with an entry had its port from bind(0).
@@ -68,5 +84,5 @@ fn listening(ctx: &SockOpsContext) {
     owner.origin = origin;
     owner.source = OwnerSource::CALL;
     owner.port = sock::port(sk);
-    owners::listens(sk, &owner);
+    owners::listens(sk, &mut owner);
 }

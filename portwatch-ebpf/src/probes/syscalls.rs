@@ -210,48 +210,89 @@ pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
     }
 }
 
-/// A UDP send whose autobind failed. EAGAIN is a full buffer unless the socket is without a port.
+/// Where a send call has the address that it sends to.
+#[derive(Clone, Copy)]
+enum Destination {
+    /// sendto(): the fifth argument.
+    Argument,
+    /// sendmsg(), sendmmsg(): first member of the `struct msghdr` that the second argument points at.
+    Message,
+}
+
+/// A send that found no port: a UDP socket's autobind, or a TCP socket's connect() in the same call
+/// (MSG_FASTOPEN, net/ipv4/tcp.c:tcp_sendmsg_fastopen).
+///
+/// UDP's EAGAIN is a full buffer unless the socket is without a port.
 #[inline(always)]
-fn send(hook: u32, ctx: &TracePointContext) {
-    let (fd, _, ret) = arguments(ctx);
-    if ret != EAGAIN {
+fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
+    let (fd, message, ret) = arguments(ctx);
+    if !matches!(ret, EAGAIN | EADDRNOTAVAIL) {
         return;
     }
     let task = task::current();
     let sk = socket(task, fd);
-    if sk == 0 || sock::port(sk) != 0 {
+    if sk == 0 || sock::port(sock::port_socket(sk)) != 0 {
         return;
     }
     let protocol = sock::protocol(sk);
-    if protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE {
+    let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
+    let (addr, call) = if udp {
+        (0, Call::AUTOBIND)
+    } else {
+        (destination(to, message), Call::CONNECT)
+    };
+    let wants_port = if udp {
+        ret == EAGAIN
+    } else {
+        ret == EADDRNOTAVAIL && searched_port(sock::port_socket(sk), addr)
+    };
+    if wants_port {
         fail::conflict::<3>(Refusal {
             sk,
             task,
-            addr: 0,
-            errno: EAGAIN.wrapping_neg() as u32,
-            call: Call::AUTOBIND,
+            addr,
+            errno: ret.wrapping_neg() as u32,
+            call,
             hook,
         });
+    }
+}
+
+/// The caller's `sockaddr`; 0 if it is not readable.
+#[inline(always)]
+fn destination(to: Destination, message: u64) -> u64 {
+    match to {
+        Destination::Argument => {
+            // SAFETY: the registers are those of the current task.
+            unsafe { (*(bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs)).r8 }
+        }
+        Destination::Message => {
+            let mut name = 0_u64;
+            // SAFETY: a local of that size; the address is the caller's, read with the helper for
+            // that.
+            unsafe { bpf_probe_read_user((&raw mut name).cast(), 8, message as *const c_void) };
+            name
+        }
     }
 }
 
 /// `syscalls:sys_exit_sendto`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDTO, &ctx);
+    send(HookId::SYS_EXIT_SENDTO, Destination::Argument, &ctx);
     0
 }
 
 /// `syscalls:sys_exit_sendmsg`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDMSG, &ctx);
+    send(HookId::SYS_EXIT_SENDMSG, Destination::Message, &ctx);
     0
 }
 
 /// `syscalls:sys_exit_sendmmsg`.
 #[tracepoint]
 pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDMMSG, &ctx);
+    send(HookId::SYS_EXIT_SENDMMSG, Destination::Message, &ctx);
     0
 }

@@ -28,18 +28,6 @@ pub(super) fn reserve(
     ))
 }
 
-/// Takes down the interface that has the port in the kernel, which closes its socket.
-pub(super) fn take_down(
-    conflict: &Conflict,
-    holder: &Holder,
-    netns: Option<&NetnsFacts>,
-    ground: &Ground,
-) -> Option<String> {
-    let (_, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
-    let prefix = enter(conflict, netns?, ground)?;
-    Some(format!("{prefix}ip link set {} down", quote(name)?))
-}
-
 /// Widens the range in the conflict's namespace, upwards first. Not printed when there is nothing to
 /// gain or the namespace cannot be reached. One end even, one odd: the kernel warns otherwise
 /// (net/ipv4/sysctl_net_ipv4.c:ipv4_local_port_range).
@@ -67,6 +55,18 @@ pub(super) fn widen(
 /// The ends of a range as wide as is sensible: below are the ports of most services.
 const WIDE_LOW: u16 = 16384;
 const HIGHEST: u16 = 65535;
+
+/// Takes down the interface that has the port in the kernel, which closes its socket.
+pub(super) fn take_down(
+    conflict: &Conflict,
+    holder: &Holder,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Option<String> {
+    let (_, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
+    let prefix = enter(conflict, netns?, ground)?;
+    Some(format!("{prefix}ip link set {} down", quote(name)?))
+}
 
 /// What makes a command act in the conflict's namespace; empty in the caller's own.
 fn enter(conflict: &Conflict, netns: &NetnsFacts, ground: &Ground) -> Option<String> {

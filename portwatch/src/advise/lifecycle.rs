@@ -1,6 +1,6 @@
 //! The ends of incidents and the refusals of another kind, in one sentence each.
 
-use super::text::{requester, wanted};
+use super::text::{endpoint, requester, wanted, wanted_of};
 use crate::report::time::human;
 use crate::report::{Call, FreedBy, How, Refused, Resolved};
 
@@ -8,13 +8,18 @@ use crate::report::{Call, FreedBy, How, Refused, Resolved};
 #[must_use]
 pub fn resolved_message(resolved: &Resolved) -> String {
     let who = requester(&resolved.requester);
-    let wanted = wanted(&resolved.wanted);
+    let wanted = wanted_of(&resolved.wanted, resolved.port_range);
+    let wanted = match (&resolved.wanted.destination, resolved.wanted.port) {
+        (Some(to), None) => format!("a port for {}", endpoint(to)),
+        (Some(to), Some(_)) => format!("{wanted} -> {}", endpoint(to)),
+        (None, _) => wanted,
+    };
     let after = human(resolved.after_ms);
     let tries = match resolved.attempts {
         1 => "1 failed try".to_owned(),
         tries => format!("{tries} failed tries"),
     };
-    match resolved.how {
+    let told = match resolved.how {
         How::GotPort => {
             let freed = match resolved.freed_by {
                 Some(FreedBy::HolderClosed) => ", when its holder had closed the socket",
@@ -32,7 +37,12 @@ pub fn resolved_message(resolved: &Resolved) -> String {
         }
         How::GaveUp => format!("{who} has not tried {wanted} again after {tries}"),
         How::Exited => format!("{who} ended without {wanted} after {tries} and {after}"),
+    };
+    if resolved.serves.is_empty() || resolved.how == How::Exited {
+        return told;
     }
+    let serves: Vec<_> = resolved.serves.iter().map(endpoint).collect();
+    format!("{told}; it serves on {} only", serves.join(" and "))
 }
 
 /// A call that failed for another reason than a taken port.

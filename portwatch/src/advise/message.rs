@@ -1,7 +1,9 @@
 //! The story of a failed call in one sentence.
 
 use super::sharing::opener;
-use super::text::{ago, endpoint, is_own, owner, peer, process, requester, since, state, wanted};
+use super::text::{
+    ago, closed, endpoint, is_own, owner, peer, process, requester, since, state, wanted,
+};
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
 use crate::correlate::verdict::Ground;
@@ -30,7 +32,14 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         }
         Some(_) | None => "",
     };
-    format!("{who} could not {what}: {why}{itself}{}", others(conflict))
+    let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
+    let serves = if serves.is_empty() {
+        String::new()
+    } else {
+        format!("; it serves on {} all the same", serves.join(" and "))
+    };
+    let others = others(conflict);
+    format!("{who} could not {what}: {why}{itself}{others}{serves}")
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
@@ -50,15 +59,17 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::OutboundConnection => outbound(conflict, holder, ground),
         Cause::OutboundTimeWait => format!(
             "TIME_WAIT still holds the port after the connection of {} to {}, for which the kernel \
-             had picked it{}",
+             had picked it{}{}",
             owner(holder),
             peer(holder),
             ago(holder, ground),
+            closed(holder),
         ),
         Cause::ServerTimeWait => format!(
-            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}",
+            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}{}",
             peer(holder),
             owner(holder),
+            closed(holder),
             if remembered {
                 ", the last known listener of the port"
             } else {
@@ -67,10 +78,11 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         ),
         Cause::Orphan => format!(
             "a connection with {} still holds the port in {} though no process has it any more; \
-             it was that of {}",
+             it was that of {}{}",
             peer(holder),
             state(holder.state),
             owner(holder),
+            closed(holder),
         ),
         Cause::AcceptedConnection => format!(
             "{} still has a connection from {} that was accepted on the port, though nothing \
@@ -222,7 +234,7 @@ fn same_connection(holder: &Holder, ground: &Ground) -> String {
         (false, StateName::TimeWait) => format!(
             "that very connection exists: {ends} was that of {} and is in TIME_WAIT{}",
             owner(holder),
-            ago(holder, ground),
+            closed(holder),
         ),
         (true, StateName::TimeWait) => {
             format!(

@@ -2,7 +2,9 @@
 
 use crate::correlate::verdict::Ground;
 use crate::report::time::{human, time_of_day};
-use crate::report::{Endpoint, Holder, HolderProcess, Process, StateName, TransportName, Wanted};
+use crate::report::{
+    Endpoint, Holder, HolderProcess, Ports, Process, StateName, TransportName, Wanted,
+};
 use std::net::IpAddr;
 
 /// `10.0.0.1:80`, `[::1]:80`.
@@ -20,9 +22,16 @@ fn host(address: &str) -> String {
 
 /// `0.0.0.0:60001/tcp`.
 pub(super) fn wanted(wanted: &Wanted) -> String {
-    let port = wanted
-        .port
-        .map_or_else(|| "*".to_owned(), |port| port.to_string());
+    wanted_of(wanted, None)
+}
+
+/// `0.0.0.0:6800-6804/tcp` where several ports were tried.
+pub(super) fn wanted_of(wanted: &Wanted, ports: Option<Ports>) -> String {
+    let port = match (ports, wanted.port) {
+        (Some(Ports { low, high }), _) => format!("{low}-{high}"),
+        (None, Some(port)) => port.to_string(),
+        (None, None) => "*".to_owned(),
+    };
     format!(
         "{}:{port}/{}",
         host(&wanted.address),
@@ -97,6 +106,13 @@ pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
         (None, Some(age)) => format!(", since {age}"),
         (None, None) => String::new(),
     }
+}
+
+/// `, closed 12s ago`; empty where that was not seen.
+pub(super) fn closed(holder: &Holder) -> String {
+    holder.closed_ms.map_or_else(String::new, |closed| {
+        format!(", closed {} ago", human(closed))
+    })
 }
 
 fn age(holder: &Holder, ground: &Ground) -> Option<String> {

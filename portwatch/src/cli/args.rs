@@ -3,9 +3,12 @@
 //! Only the shape of the input is judged here (a port is a number from 1 to 65535); what the machine
 //! allows is judged by the commands.
 
+mod capture;
 mod command;
 mod limits;
 mod parse;
+mod replay;
+mod run;
 mod select;
 mod show;
 #[cfg(test)]
@@ -13,9 +16,12 @@ mod tests;
 mod trace;
 mod watch;
 
+pub use capture::CaptureArgs;
 pub use command::{Command, DemoArgs, DoctorArgs, GenerateArgs, GenerateWhat};
 pub use limits::LimitArgs;
 pub use parse::{Netns, ParseError};
+pub use replay::{PlayArgs, ReplayArgs};
+pub use run::RunArgs;
 pub use select::{EventChoice, SelectArgs};
 pub use show::{Colour, CommonArgs, Format, FormatArgs, RedactChoice, ShowArgs};
 pub use trace::{BackendChoice, TraceArgs};
@@ -61,6 +67,7 @@ Examples:
   sudo portwatch --json --output /var/log/portwatch.json
   sudo portwatch --events all --comm ceph-osd
   sudo portwatch --duration 5m --fail-on-conflict
+  sudo portwatch --capture deploy.pwcap   keep it; portwatch replay deploy.pwcap tells it again
   sudo portwatch demo                     make the founding case and watch it
   sudo portwatch doctor                   what this kernel allows
 
@@ -99,10 +106,12 @@ impl Cli {
             format.settle(inner);
         }
         match cli.to_run() {
-            Run::Watch(watch) => watch.contradiction().map_or(Ok(()), |text| {
-                Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text))
-            })?,
-            Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
+            Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => {
+                watch.contradiction().map_or(Ok(()), |text| {
+                    Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text))
+                })?
+            }
+            Run::Replay(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
         }
         Ok(cli)
     }
@@ -113,6 +122,8 @@ impl Cli {
         match &self.command {
             None => Run::Watch(&self.watch),
             Some(Command::Watch(watch)) => Run::Watch(watch),
+            Some(Command::Run(run)) => Run::Run(run),
+            Some(Command::Replay(replay)) => Run::Replay(replay),
             Some(Command::Demo(demo)) => Run::Demo(demo),
             Some(Command::Doctor(doctor)) => Run::Doctor(doctor),
             Some(Command::Generate(generate)) => Run::Generate(generate),
@@ -123,6 +134,8 @@ impl Cli {
         match &mut self.command {
             None => Some(&mut self.watch.format),
             Some(Command::Watch(watch)) => Some(&mut watch.format),
+            Some(Command::Run(run)) => Some(&mut run.watch.format),
+            Some(Command::Replay(replay)) => Some(&mut replay.format),
             Some(Command::Demo(demo)) => Some(&mut demo.format),
             Some(Command::Doctor(doctor)) => Some(&mut doctor.format),
             Some(Command::Generate(_)) => None,
@@ -135,6 +148,10 @@ impl Cli {
 pub enum Run<'a> {
     /// Trace live.
     Watch(&'a WatchArgs),
+    /// Trace live while a command runs.
+    Run(&'a RunArgs),
+    /// Play captures.
+    Replay(&'a ReplayArgs),
     /// Make the founding case and trace it.
     Demo(&'a DemoArgs),
     /// Tell what this kernel allows.

@@ -12,6 +12,7 @@ use crate::sink::output::Output;
 use crate::sink::redact::{Cmdline, Redact};
 use crate::tracer::{Limits, Tracer, TracerOptions};
 use anyhow::{Context as _, Result, bail};
+use std::future::pending;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::PoisonError;
@@ -52,6 +53,7 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
             &selection,
             redact,
             options,
+            None,
         );
         pipeline.start(Start {
             filters: selection.told(),
@@ -61,8 +63,17 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
             duration: Some(PATIENCE),
             max_conflicts: Some(1),
             reopen_on_hangup: false,
+            of_command: false,
         };
-        crate::tracer::run(&mut tracer, &mut pipeline, hangup, limits, || scene.go()).await?;
+        crate::tracer::run(
+            &mut tracer,
+            &mut pipeline,
+            hangup,
+            limits,
+            || scene.go(),
+            pending(),
+        )
+        .await?;
         let conflict = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
         anyhow::Ok(conflict)
     })?;

@@ -149,7 +149,12 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         writeln!(
             out,
             "remembered: {} open sockets, {} closed connections, {} listeners",
-            start.sizes.owners, start.sizes.past, start.sizes.listeners
+            start.sizes.owners, start.history.closed_connections, start.history.listeners
+        )?;
+        writeln!(
+            out,
+            "a connection in TIME_WAIT is among them up to {} closes a second",
+            start.history.closes_per_second
         )?;
         writeln!(out, "{} sockets known", start.snapshot_sockets)?;
     }

@@ -12,6 +12,8 @@ pub enum Status {
     Conflicts,
     /// Wrong usage, or an error on the way.
     Failed,
+    /// `run`: that of the command, or of what kept it from running.
+    Command(u8),
 }
 
 impl Status {
@@ -22,6 +24,7 @@ impl Status {
             Self::Ran => 0,
             Self::Conflicts => 1,
             Self::Failed => 2,
+            Self::Command(status) => status,
         }
     }
 
@@ -41,6 +44,15 @@ impl Status {
         match error.chain().any(is_closed) {
             true => Self::Ran,
             false => Self::Failed,
+        }
+    }
+
+    /// The status of an error of `run`, whose other numbers are the command's.
+    #[must_use]
+    pub fn of_run_error(error: &anyhow::Error) -> Self {
+        match Self::of_error(error) {
+            Self::Failed => Self::Command(125),
+            other => other,
         }
     }
 

@@ -1,11 +1,15 @@
 //! One file a command.
 
 pub mod args;
+mod capture;
 mod demo;
 mod doctor;
 pub mod exit;
 pub mod generate;
 mod ready;
+mod replay;
+mod run;
+mod sinks;
 mod watch;
 
 use anyhow::Result;
@@ -30,7 +34,10 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(status) => status.into(),
         Err(error) => {
-            let status = Status::of_error(&error);
+            let status = match cli.to_run() {
+                Run::Run(_) => Status::of_run_error(&error),
+                _ => Status::of_error(&error),
+            };
             if status != Status::Ran {
                 anstream::eprintln!("portwatch: {error:#}");
             }
@@ -42,6 +49,8 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Status> {
     match cli.to_run() {
         Run::Watch(args) => watch::run(args, &cli.common),
+        Run::Run(args) => run::run(args, &cli.common),
+        Run::Replay(args) => replay::run(args, &cli.common),
         Run::Demo(args) => demo::run(args, &cli.common),
         Run::Doctor(args) => doctor::run(args),
         Run::Generate(args) => {

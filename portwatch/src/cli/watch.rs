@@ -3,70 +3,116 @@
 use super::args::{CommonArgs, Format, WatchArgs};
 use super::exit::Status;
 use super::ready::Ready;
-use super::runtime;
+use super::sinks::{Origin, compose, host, rewrites};
+use super::{capture, runtime};
+use crate::capture::Recorder;
 use crate::correlate::{Correlator, Options};
+use crate::decode::event::Socket;
 use crate::enrich::live::LiveFacts;
 use crate::pipeline::Pipeline;
 use crate::probe::load::LoadOptions;
 use crate::report::Start;
+use crate::sink::Sink;
 use crate::sink::filter::{EventName, Filter, Selection};
 use crate::sink::hangup::Hangup;
-use crate::sink::json::Json;
 use crate::sink::output::Output;
 use crate::sink::redact::Redact;
-use crate::sink::text::{Look, Palette, Text, Width};
-use crate::sink::{Compose, Sink};
 use crate::tracer::{Limits, Tracer, TracerOptions};
 use anyhow::Result;
-use jiff::tz::TimeZone;
-use std::io::{stderr, stdout};
 
 /// Runs until a limit, a signal or a closed output.
 pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
     let mut ready = Ready::take(args.limits.ready_fd)?;
+    let watched = runtime()?.block_on(watch(args, common, &mut ready, no_command))?;
+    let incidents = watched.incidents;
+    Ok(Status::of_run(incidents, args.limits.fail_on_conflict))
+}
+
+/// Nothing is started: only signals and limits end the run.
+fn no_command() -> Result<Option<std::future::Pending<()>>> {
+    Ok(None)
+}
+
+/// How a run went.
+pub(super) struct Watched {
+    /// Incidents that passed the filters.
+    pub(super) incidents: u64,
+}
+
+/// Traces until a limit, a signal, a closed output, or what `command` started once nothing is missed
+/// any more.
+pub(super) async fn watch<F: Future<Output = ()>>(
+    args: &WatchArgs,
+    common: &CommonArgs,
+    ready: &mut Ready,
+    command: impl FnOnce() -> Result<Option<F>>,
+) -> Result<Watched> {
     let selection = args.select.selection();
-    let runtime = runtime()?;
-    runtime.block_on(async {
-        let (mut tracer, mut facts, start) = Tracer::start(&tracer_options(args, &selection))?;
-        if args.show.containers {
-            facts.name_containers();
+    let (mut tracer, mut facts, start) = Tracer::start(&tracer_options(args, &selection))?;
+    if args.show.containers {
+        facts.name_containers();
+    }
+    let output = match &args.show.output {
+        Some(path) => Output::File(path.clone()),
+        None => Output::Stdout,
+    };
+    let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
+    let options = Options {
+        incident_timeout: args.limits.incident_timeout,
+        neighbours: args.show.neighbours,
+        own_netns: tracer.own_netns,
+        ..Options::default()
+    };
+    let start = Start {
+        filters: selection.told(),
+        ..start
+    };
+    let recorder = capture::recorder(
+        &args.capture,
+        &args.show,
+        &selection,
+        &tracer,
+        &options,
+        &start,
+    )?;
+    let mut pipeline = assemble(
+        &mut tracer,
+        facts,
+        sink,
+        &selection,
+        args.show.redaction(),
+        options,
+        recorder.clone(),
+    );
+    pipeline.start(start)?;
+    let command = command()?;
+    let limits = Limits {
+        duration: args.limits.duration,
+        max_conflicts: args.limits.max_conflicts.map(std::num::NonZero::get),
+        reopen_on_hangup: args.show.output.is_some(),
+        of_command: command.is_some(),
+    };
+    let over = async {
+        match command {
+            Some(over) => over.await,
+            None => std::future::pending().await,
         }
-        let output = match &args.show.output {
-            Some(path) => Output::File(path.clone()),
-            None => Output::Stdout,
-        };
-        let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
-        let own_netns = tracer.own_netns;
-        let mut pipeline = assemble(
-            &mut tracer,
-            facts,
-            sink,
-            &selection,
-            args.show.redaction(),
-            Options {
-                incident_timeout: args.limits.incident_timeout,
-                neighbours: args.show.neighbours,
-                own_netns,
-                ..Options::default()
-            },
-        );
-        pipeline.start(Start {
-            filters: selection.told(),
-            ..start
-        })?;
-        let limits = Limits {
-            duration: args.limits.duration,
-            max_conflicts: args.limits.max_conflicts.map(std::num::NonZero::get),
-            reopen_on_hangup: args.show.output.is_some(),
-        };
-        crate::tracer::run(&mut tracer, &mut pipeline, hangup, limits, || ready.tell()).await?;
-        let incidents = pipeline.tally.incidents();
-        Ok(Status::of_run(incidents, args.limits.fail_on_conflict))
+    };
+    let tell = || ready.tell();
+    let ended = crate::tracer::run(&mut tracer, &mut pipeline, hangup, limits, tell, over).await;
+    if let Some(missing) = recorder.and_then(Recorder::finish) {
+        log::error!("{missing}");
+    }
+    ended?;
+    Ok(Watched {
+        incidents: pipeline.tally.incidents(),
     })
 }
 
 fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
     let wants = |event| selection.events.contains(&event);
+    // Filters act on what is told: a capture has everything.
+    let all = args.capture.takes_all();
     let defaults = LoadOptions::default();
     TracerOptions {
         load: LoadOptions {
@@ -75,9 +121,12 @@ fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
             failures_ring: args.trace.ring_size.unwrap_or(defaults.failures_ring),
             owners: args.trace.owners.unwrap_or(defaults.owners),
         },
-        traffic: wants(EventName::Assign) || wants(EventName::Release),
-        refused: wants(EventName::Refused),
-        netns: selection.netns.clone(),
+        traffic: all || wants(EventName::Assign) || wants(EventName::Release),
+        refused: all || wants(EventName::Refused),
+        netns: match all {
+            true => Vec::new(),
+            false => selection.netns.clone(),
+        },
     }
 }
 
@@ -88,28 +137,13 @@ pub(super) fn open(
     common: &CommonArgs,
     tracer: &Tracer,
 ) -> Result<(Box<dyn Sink>, Hangup)> {
-    let terminal = output.is_terminal();
-    let compose: Box<dyn Compose> = match format {
-        Format::Json => Box::new(Json::new(&host())),
-        Format::Text => Box::new(Text::new(Look {
-            zone: TimeZone::system(),
-            data: Palette::new(match output {
-                Output::Stdout => common.color.wanted(&stdout()),
-                Output::File(_) => false,
-            }),
-            talk: Palette::new(common.color.wanted(&stderr())),
-            width: if terminal {
-                Width::Terminal
-            } else {
-                Width::Endless
-            },
-            own_netns: tracer.own_netns.map(|netns| netns.0),
-            repeat_losses: !terminal,
-        })),
+    let origin = Origin {
+        host: &host(),
+        run: None,
+        own_netns: tracer.own_netns,
     };
-    // A line of the log between two attempts would be overwritten.
-    let rewrite = format == Format::Text && common.verbose == 0;
-    let (printer, hangup) = output.sink(compose, rewrite)?;
+    let compose = compose(output, format, common, &origin);
+    let (printer, hangup) = output.sink(compose, rewrites(format, common))?;
     Ok((Box::new(printer), hangup))
 }
 
@@ -121,27 +155,26 @@ pub(super) fn assemble(
     selection: &Selection,
     redact: Redact,
     options: Options,
+    recorder: Option<Recorder>,
 ) -> Pipeline {
     let mut correlator = Correlator::new(options, tracer.started, tracer.anchor);
     correlator.snapshot_complete(tracer.scanned);
-    correlator.older(
-        std::mem::take(&mut tracer.older)
-            .into_iter()
-            .map(|found| found.socket),
-    );
-    Pipeline::new(
+    let older = std::mem::take(&mut tracer.older);
+    let older: Vec<Socket> = older.into_iter().map(|found| found.socket).collect();
+    if let Some(recorder) = &recorder {
+        recorder.older(&older);
+    }
+    correlator.older(older);
+    let pipeline = Pipeline::new(
         Box::new(facts),
         correlator,
         Filter::new(selection.clone()),
         redact,
         sink,
         tracer.started,
-    )
-}
-
-/// Name of this machine.
-fn host() -> String {
-    nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    );
+    match recorder {
+        Some(recorder) => pipeline.tapped(recorder),
+        None => pipeline,
+    }
 }

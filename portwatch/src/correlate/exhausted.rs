@@ -6,8 +6,9 @@
 
 use super::cause::Gap;
 use super::conflict_rule::{Binder, Outcome, judge_search};
-use super::keeper::keeper;
-use super::origin::{self, Proof, is_kernel};
+use super::holder::had;
+use super::keeper::Keeper;
+use super::origin::Proof;
 use super::people;
 use super::same_connection::{connected, source};
 use super::words;
@@ -225,12 +226,12 @@ fn alike(one: &Tally, other: &Tally) -> bool {
 
 fn line(group: &RangeGroup, facts: &EventFacts, anchor: ClockAnchor) -> Tally {
     let socket = &group.holder.socket;
-    let taken = origin::origin(&group.holder, &[]);
-    let who = people::who(&group.holder, taken, &keeper(socket, facts), facts, anchor);
+    let (keeper, taken) = had(&group.holder, &[], facts);
+    let who = people::who(&group.holder, taken, &keeper, facts, anchor);
     let process = who.processes.into_iter().next();
     let several = group.peers > 1;
     Tally {
-        process: if process.is_none() && !is_kernel(socket) {
+        process: if process.is_none() && keeper != Keeper::Kernel {
             None
         } else {
             Some(process)

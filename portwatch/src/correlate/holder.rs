@@ -4,6 +4,7 @@ use super::cause::{self, Reading};
 use super::circumstance;
 use super::conflict_rule::{Binder, Outcome, Uncertain, judge};
 use super::keeper::{Keeper, keeper};
+use super::older;
 use super::origin::{self, Proof, Taken};
 use super::people::{self, Named, Who};
 use super::same_connection;
@@ -126,7 +127,7 @@ fn known<'a>(
 }
 
 /// What has a holder's socket, and how it came to its port.
-fn had<'a>(
+pub(super) fn had<'a>(
     holder: &event::Holder,
     listeners: &[&Socket],
     facts: &'a EventFacts,
@@ -147,10 +148,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
     let listening: Vec<_> = all
         .iter()
         .filter(|judged| judged.holder.socket.state == State::Listen)
-        .map(|judged| (&judged.holder.socket, judged.who.clone()))
+        .map(|judged| (judged.holder, judged.who.clone()))
         .collect();
     for judged in all {
-        let socket = &judged.holder.socket;
+        let (socket, older) = (&judged.holder.socket, judged.holder.older);
         let queued = !socket.has_socket
             && judged.taken.origin == Some(Origin::Accepted)
             && matches!(
@@ -165,7 +166,10 @@ fn name_queued(all: &mut [Judged<'_>]) {
         let mut its = listening
             .iter()
             .filter(|(listener, _)| {
-                listener.device == socket.device && origin::accepts(listener, socket)
+                // One that took its port while we looked has accepted nothing older.
+                let in_time = !older || older::may_have_accepted(listener.owner.as_ref());
+                let listener = &listener.socket;
+                in_time && listener.device == socket.device && origin::accepts(listener, socket)
             })
             .map(|(_, who)| people::of_listener(who));
         if let Some(who) = its.next() {
@@ -205,6 +209,7 @@ impl Judged<'_> {
     pub fn told(&self, at: Ktime, start: Ktime, facts: &EventFacts, anchor: ClockAnchor) -> Holder {
         let socket = &self.holder.socket;
         let (since, least) = self.held_since(start);
+        let closed = self.closed();
         Holder {
             blocking: self.outcome == Outcome::Blocks,
             kind: kind(socket, self.taken, &self.keeper),
@@ -229,6 +234,8 @@ impl Judged<'_> {
             },
             held_ms: since.map(|since| millis(since, at)),
             held_at_least_ms: least.map(|least| millis(least, at)),
+            closed: closed.map(|closed| rfc3339(anchor, closed)),
+            closed_ms: closed.map(|closed| millis(closed, at)),
             kernel_user: facts
                 .tunnel
                 .as_ref()
@@ -236,6 +243,14 @@ impl Judged<'_> {
                 .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
             processes: self.who.processes.clone(),
         }
+    }
+
+    /// When its last descriptor was closed, by its own entry.
+    fn closed(&self) -> Option<Ktime> {
+        let owner = self.holder.owner.as_ref()?;
+        owner
+            .released_at
+            .filter(|_| owner.source != OwnerSource::LastListener)
     }
 
     /// When it took the port, or else since when it has it at least. A socket that no hook and no

@@ -16,6 +16,7 @@ use freed::{Closing, Freed};
 use number::Numbers;
 use one::{Incident, Key, MAX_EXITED};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Open incidents at most: each has at least one entry in the kernel's WATCHED map (4096).
@@ -28,6 +29,8 @@ pub enum Unwatch {
     Process(Tgid),
     /// A holder's socket, by cookie: no open incident waits for it.
     Socket(u64),
+    /// Where a requester wanted to connect to: it has, or will not.
+    Destination(Tgid, SocketAddr),
 }
 
 /// Every open incident.
@@ -57,15 +60,11 @@ impl Incidents {
     /// Counts a failed try and names its incident in the verdict. Returns how many incidents were
     /// dropped for want of room.
     pub fn failed(&mut self, failure: &Failure, verdict: &mut Verdict) -> u64 {
-        let key = Key {
-            netns: failure.netns,
-            transport: failure.socket.transport,
-            protocol: failure.socket.protocol,
-            port: failure.wanted.port,
-            tgid: failure.task.tgid,
-            start: failure.task.start,
-        };
-        let known = self.open.iter().position(|incident| incident.key == key);
+        let key = Key::of(failure);
+        let same = |incident: &Incident| incident.key == key;
+        let goes_on = |incident: &Incident| incident.goes_on_with(&key, failure);
+        let known = self.open.iter().position(goes_on);
+        let known = known.or_else(|| self.open.iter().position(same));
         let dropped = if known.is_none() { self.make_room() } else { 0 };
         let index = known.unwrap_or_else(|| {
             let id = self.numbers.next(key.port, key.transport, key.netns);
@@ -78,6 +77,7 @@ impl Incidents {
         let left = incident.tried(failure, verdict);
         verdict.conflict.incident.clone_from(&incident.id);
         verdict.conflict.attempt = incident.attempts;
+        verdict.conflict.port_range = incident.port_range();
         self.forget_sockets(left);
         dropped
     }
@@ -86,6 +86,7 @@ impl Incidents {
     pub fn assigned(&mut self, assign: &Assign, out: &mut Vec<Report>) {
         for incident in &mut self.open {
             incident.note_other(assign);
+            incident.note_half(assign);
         }
         let done: Vec<_> = self
             .open
@@ -188,6 +189,7 @@ impl Incidents {
     ) {
         self.forget(&incident);
         let other = incident.other.filter(|_| how == How::OtherPort);
+        let port_range = incident.port_range();
         let mut resolved = Resolved {
             incident: incident.id,
             attempts: incident.attempts,
@@ -197,6 +199,12 @@ impl Incidents {
             wanted: incident.wanted,
             requester: incident.requester,
             port: other.map(|(_, port)| port),
+            port_range,
+            serves: if how == How::GotPort {
+                Vec::new()
+            } else {
+                incident.serves
+            },
             freed_by: freed.map(|freed| freed.by),
             freed_certainty: freed.map(|freed| freed.certainty),
             message: String::new(),
@@ -225,6 +233,8 @@ impl Incidents {
         let tgid = incident.key.tgid;
         if !self.open.iter().any(|open| open.key.tgid == tgid) {
             self.unwatch.push(Unwatch::Process(tgid));
+        } else if let Some(to) = incident.key.destination {
+            self.unwatch.push(Unwatch::Destination(tgid, to));
         }
         self.forget_sockets(incident.cookies.clone());
     }

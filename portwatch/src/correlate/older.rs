@@ -1,7 +1,7 @@
 //! Sockets that the start-up scan met without a descriptor: TIME_WAIT, orphans, connections that
 //! nobody accepted yet. No hook will ever say how old they are.
 
-use crate::decode::event::Socket;
+use crate::decode::event::{Holder, Owner, OwnerSource, Socket};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -27,6 +27,23 @@ impl Older {
     pub(super) fn holds(&self, socket: &Socket) -> bool {
         self.0.get(&socket.sk) == Some(&ends(socket))
     }
+}
+
+/// Whoever began to listen while we looked on has not accepted what is older than that look.
+pub(super) fn forget_later_listener(holder: &mut Holder) {
+    let last_listener = |owner: &Owner| owner.source == OwnerSource::LastListener;
+    if holder.older
+        && holder.owner.as_ref().is_some_and(last_listener)
+        && !may_have_accepted(holder.owner.as_ref())
+    {
+        holder.owner = None;
+    }
+}
+
+/// A listener that may have accepted a connection which is older than our look: no call that gave it
+/// its port was seen.
+pub(super) fn may_have_accepted(listener: Option<&Owner>) -> bool {
+    listener.is_none_or(|owner| owner.taken_at.is_none())
 }
 
 fn ends(socket: &Socket) -> Ends {

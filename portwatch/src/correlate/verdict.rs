@@ -8,13 +8,14 @@ use super::cause::Gap;
 use super::conflict_rule::Outcome;
 use super::exhausted;
 use super::holder::{Judged, judge_all};
+use super::keeper::Keeper;
 use super::origin::Proof;
 use super::people::{self, Named};
 use super::words;
 use crate::advise;
-use crate::decode::event::{Call, Failure, Ktime, NetnsId, State, Walk};
-use crate::enrich::EventFacts;
-use crate::report::{Cause, Certainty, ClockAnchor, Conflict};
+use crate::decode::event::{Call, Failure, Ktime, NetnsId, State, Transport, Walk};
+use crate::enrich::{EventFacts, same_start};
+use crate::report::{Cause, Certainty, ClockAnchor, Conflict, Endpoint};
 
 /// What a verdict depends on beside its event.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +92,8 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
         holders_total: failure.walk.total,
         truncated: failure.wanted.port.is_some() && (!failure.walk.complete() || uncertain),
         range: words::range(failure),
+        port_range: None,
+        serves: serves(&judged, failure),
         exhausted_for: exhausted.as_ref().and_then(|e| e.exhausted_for()),
         counted: exhausted.as_ref().and_then(|e| e.counted.clone()),
         tally: exhausted.and_then(|e| e.tally),
@@ -107,6 +110,32 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
         })
         .collect();
     Verdict { conflict, blockers }
+}
+
+/// Where the requester itself serves the port on another address: as servers do that open one socket
+/// an address and go on without those that fail.
+fn serves(judged: &[Judged<'_>], failure: &Failure) -> Vec<Endpoint> {
+    if !matches!(failure.call, Call::Bind | Call::Listen) {
+        return Vec::new();
+    }
+    let mut found: Vec<_> = judged
+        .iter()
+        .filter(|one| {
+            let Keeper::Processes(users) = &one.keeper else {
+                return false;
+            };
+            let socket = &one.holder.socket;
+            let serving = socket.transport == Transport::Udp || socket.state == State::Listen;
+            let own = users.iter().any(|user| {
+                user.tgid == failure.task.tgid && same_start(user.start, failure.task.start)
+            });
+            serving && own && matches!(one.outcome, Outcome::Free(_))
+        })
+        .map(|one| words::local(&one.holder.socket))
+        .collect();
+    found.sort_by(|one, other| one.address.cmp(&other.address));
+    found.dedup();
+    found
 }
 
 /// The verdict when a holder certainly blocks.

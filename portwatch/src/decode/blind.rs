@@ -6,6 +6,7 @@ use super::event::{Family, Ktime, NetnsId, Socket, Task, Wanted, unmap};
 use super::fields;
 use crate::source::RawRecord;
 use portwatch_common as wire;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromZeros;
 
@@ -86,7 +87,7 @@ pub fn blind(raw: &RawRecord) -> Result<Blind, DecodeError> {
 }
 
 /// What sock_diag tells of a socket; its options but IPV6_V6ONLY are not among it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Family.
     pub family: Family,

@@ -4,10 +4,11 @@
 
 pub use super::id::{Comm, Ktime, NetnsId, Tgid, Tid};
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// TCP or UDP, as far as ports are concerned: MPTCP is TCP, UDP-Lite is UDP with a table of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP and MPTCP.
     Tcp,
@@ -16,7 +17,7 @@ pub enum Transport {
 }
 
 /// Address family of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// AF_INET.
     Ipv4,
@@ -38,7 +39,7 @@ pub enum Call {
 }
 
 /// `skc_state`, for both transports. UDP uses `Established` (connected) and `Close` (not).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names of include/net/tcp_states.h")]
 pub enum State {
     Established,
@@ -56,7 +57,7 @@ pub enum State {
 }
 
 /// How a socket came to its port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// connect() without a bound port.
     EphemeralConnect,
@@ -92,7 +93,7 @@ pub struct Task {
 }
 
 /// One socket. Raw kernel fields where the bind rule compares them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Socket {
     /// Kernel address: identity only while there is no cookie, never shown.
     pub sk: u64,
@@ -180,7 +181,7 @@ pub fn unmap(addr: Ipv6Addr) -> IpAddr {
 }
 
 /// Where an [`Owner`] comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OwnerSource {
     /// Seen at the call that took the port.
     Call,
@@ -193,7 +194,7 @@ pub enum OwnerSource {
 }
 
 /// Who took a socket's port or had the socket last, as remembered in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Process.
     pub tgid: Tgid,
@@ -218,7 +219,7 @@ pub struct Owner {
 }
 
 /// One owner of the wanted port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The socket.
     pub socket: Socket,

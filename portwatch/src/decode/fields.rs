@@ -190,7 +190,7 @@ pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, De
     let mut origin = origin(origin_number)?;
     // Seen before the start-up scan was complete: the socket may be older than the probes and have
     // its port from a bind(0) that nobody saw.
-    if unproven != 0 && origin == Some(Origin::EphemeralConnect) {
+    if unproven & wire::Owner::UNPROVEN != 0 && origin == Some(Origin::EphemeralConnect) {
         origin = None;
     }
     if source == OwnerSource::LastListener {

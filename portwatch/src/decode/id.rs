@@ -1,19 +1,23 @@
 //! What identifies things inside the pipeline: never a bare number.
 
+use serde::{Deserialize, Serialize};
+
 /// Thread-group id (what users call a pid) in the initial pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tgid(pub u32);
 
 /// Id of one thread in the initial pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tid(pub u32);
 
 /// Inode number of a network namespace, as `readlink /proc/PID/ns/net` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NetnsId(pub u32);
 
 /// CLOCK_BOOTTIME, nanoseconds since boot. The only time inside the pipeline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Ktime(pub u64);
 
 impl Ktime {
@@ -25,7 +29,7 @@ impl Ktime {
 }
 
 /// A thread name as the kernel keeps it: at most 15 bytes, any bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Comm(pub Vec<u8>);
 
 impl Comm {

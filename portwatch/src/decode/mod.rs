@@ -106,6 +106,14 @@ pub fn holder(raw: &RawRecord) -> Result<event::Holder, DecodeError> {
     Ok(records::holder(raw, RecordKind::HOLDER)?.1)
 }
 
+/// Who took a socket, as the kernel side's maps have it.
+///
+/// # Errors
+/// A value that names nothing.
+pub fn owner(owner: &portwatch_common::Owner) -> Result<Option<event::Owner>, DecodeError> {
+    fields::owner(owner, u32::from(owner.source))
+}
+
 /// A record of the start-up scan.
 ///
 /// # Errors

@@ -1,13 +1,18 @@
 //! What the pipeline asks of the machine it runs on, behind one trait: the live source answers from
 //! /proc and the kernel, a replay from the capture.
+//!
+//! The answers stand in captures, by the names of their fields, and captures are kept for ever: a
+//! field added here takes `#[serde(default)]`, none is renamed or given another meaning, and a new
+//! question goes through `capture::fact` as well.
 
 use super::kernel_user::Tunnel;
 use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::net::SocketAddr;
 
 /// A process as /proc tells it. A field that could not be read in time is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFacts {
     /// The process.
     pub tgid: Tgid,
@@ -30,10 +35,20 @@ pub struct ProcessFacts {
     /// cgroup v2 path (v1: the path in the `name=systemd` or first hierarchy).
     pub cgroup: Option<String>,
     /// systemd unit of that path; `Some(None)` = in none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
     pub systemd_unit: Option<Option<String>>,
     /// The unit whose socket systemd gave it (LISTEN_FDNAMES of its environment), if it is one.
     pub socket_unit: Option<String>,
     /// Container id of that path; `Some(None)` = in none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
     pub container: Option<Option<String>>,
     /// What runs that container (`docker`, `containerd`, `cri-o`, `podman`), where the path tells.
     pub container_runtime: Option<String>,
@@ -43,8 +58,14 @@ pub struct ProcessFacts {
     pub pod_uid: Option<String>,
 }
 
+/// A field that is there is known, also where it says none: without this, serde takes a null for an
+/// absent field.
+fn known<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// A process that has a socket's descriptor now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketUser {
     /// The process.
     pub tgid: Tgid,
@@ -55,7 +76,7 @@ pub struct SocketUser {
 }
 
 /// Reserved ports and range of one network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsFacts {
     /// `ip_local_reserved_ports` as the kernel prints it, e.g. `8080,9148-9150`; empty = none.
     pub reserved: Option<String>,
@@ -64,7 +85,7 @@ pub struct NetnsFacts {
 }
 
 /// How the user's shell reaches a namespace that is not its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetnsReach {
     /// `nsenter --net=PATH`: a mount such as /run/netns/NAME.
     Path(String),
@@ -73,7 +94,7 @@ pub enum NetnsReach {
 }
 
 /// A port as the kernel tells it on request, after a failure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortFacts {
     /// Sockets that have it; not all of them if there are many.
     pub sockets: Vec<Seen>,
@@ -84,7 +105,7 @@ pub struct PortFacts {
 }
 
 /// A range in which a call found no free port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RangeQuestion {
     /// The namespace.
     pub netns: NetnsId,
@@ -99,7 +120,7 @@ pub struct RangeQuestion {
 }
 
 /// Who held a range, a moment after the failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeFacts {
     /// When it was looked at.
     pub at: Ktime,
@@ -115,7 +136,7 @@ pub struct RangeFacts {
 
 /// Sockets of a range that one process has or had, alike in all that decides whether they are in
 /// the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeGroup {
     /// One of them.
     pub holder: Holder,
@@ -134,7 +155,8 @@ pub struct RangeGroup {
 }
 
 /// The questions. No answer blocks, none is guessed: a process that is gone, or whose start time
-/// differs from `start`, is `None`.
+/// differs from `start`, is `None`. None has an answer by default: a tap or a replay that forgot one
+/// would change what is told.
 pub trait Facts {
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
@@ -143,16 +165,12 @@ pub trait Facts {
     /// could look.
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>>;
 
-    /// Path of the cgroup with this id, for processes that are gone. Nobody can tell by default.
-    fn cgroup(&mut self, _id: u64) -> Option<String> {
-        None
-    }
+    /// Path of the cgroup with this id, for processes that are gone.
+    fn cgroup(&mut self, id: u64) -> Option<String>;
 
     /// The network interface that has a UDP port of a namespace, for sockets of the kernel; `hint` is a
-    /// process known to be inside. Nobody can tell by default.
-    fn tunnel(&mut self, _netns: NetnsId, _hint: Tgid, _port: u16) -> Option<Tunnel> {
-        None
-    }
+    /// process known to be inside.
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel>;
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;
@@ -161,21 +179,17 @@ pub trait Facts {
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String>;
 
     /// Who holds a range of ports, a moment after a call that found none free in it. The answer may
-    /// be as old as [`RangeFacts::at`] says: failures that storm share one. Nobody can tell by
-    /// default.
-    fn range(&mut self, _question: &RangeQuestion) -> Option<RangeFacts> {
-        None
-    }
+    /// be as old as [`RangeFacts::at`] says: failures that storm share one. `None` if nobody can
+    /// tell.
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts>;
 
     /// Who has a port of a protocol now (`None` = of TCP and UDP), for failures that come without
-    /// holders; `hint` is a process known to be inside the namespace. Nobody can tell by default.
+    /// holders; `hint` is a process known to be inside the namespace. `None` if nobody can tell.
     fn port(
         &mut self,
-        _netns: NetnsId,
-        _hint: Tgid,
-        _protocol: Option<u16>,
-        _port: Option<u16>,
-    ) -> Option<PortFacts> {
-        None
-    }
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts>;
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::{
     sockopt::ReceiveTimeout,
 };
 use nix::sys::time::TimeVal;
+use serde::{Deserialize, Serialize};
 use std::os::fd::AsRawFd;
 
 const DUMP: u16 = 0x301; // NLM_F_REQUEST | NLM_F_DUMP
@@ -30,7 +31,7 @@ const LINK: usize = 16;
 const ANSWER: usize = 1 << 16;
 
 /// A network interface that has a UDP port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Its kind in rtnetlink's word: `vxlan`, `geneve`, `bareudp`.
     pub kind: String,

@@ -128,11 +128,11 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         facts.socket_users(&inodes, failure.time)
     };
     let range = range_question(failure).and_then(|question| facts.range(&question));
-    if let Some(range) = &range {
-        about_range(range, &mut socket_users, &mut asked, facts);
-    }
     for (_, user) in socket_users.iter().flatten() {
         asked.process(user.tgid, user.start, facts);
+    }
+    if let Some(range) = &range {
+        about_range(range, &mut socket_users, &mut asked, facts);
     }
     let unowned = unowned(failure, socket_users.as_deref(), facts);
     for owner in failure

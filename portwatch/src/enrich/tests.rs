@@ -165,6 +165,28 @@ impl Facts for Noted {
         self.0.push(format!("device {} {index}", netns.0));
         (index != 5).then(|| format!("eth{index}"))
     }
+
+    fn cgroup(&mut self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn tunnel(&mut self, _: NetnsId, _: Tgid, _: u16) -> Option<Tunnel> {
+        None
+    }
+
+    fn range(&mut self, _: &RangeQuestion) -> Option<RangeFacts> {
+        None
+    }
+
+    fn port(
+        &mut self,
+        _: NetnsId,
+        _: Tgid,
+        _: Option<u16>,
+        _: Option<u16>,
+    ) -> Option<facts::PortFacts> {
+        None
+    }
 }
 
 fn asked(event: &Event) -> (Vec<String>, EventFacts) {

@@ -1,10 +1,12 @@
 //! The maps through which user space steers the probes and reads their counters.
 
+use crate::snapshot::range::peer_words;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use portwatch_common::{Config, Counter, Counters, HookId, watched};
+use std::net::SocketAddr;
 
 /// Why the maps cannot be used: they are our own, so this is a defect or a lack of memory.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,12 @@ impl Control {
             // The kernel side removes keys as well, so "not found" is an ordinary answer.
             let _ = self.watched.remove(&key);
         }
+    }
+
+    /// Stops watching where a process connects to.
+    pub fn unwatch_destination(&mut self, tgid: u32, to: SocketAddr) {
+        let key = watched::destination(tgid, peer_words(to.ip()), to.port().to_be());
+        let _ = self.watched.remove(&key);
     }
 
     /// Stops watching a holder's socket.

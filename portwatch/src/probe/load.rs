@@ -8,7 +8,7 @@ use super::{
     hooks::{Hook, Target},
     offsets,
 };
-use crate::report::{Hook as AttachedHook, RefusedHook, Sizes};
+use crate::report::{History, Hook as AttachedHook, RefusedHook, Sizes};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
@@ -69,6 +69,9 @@ pub struct LoadOptions {
     pub owners: u32,
 }
 
+/// How long TIME_WAIT lasts (include/net/tcp.h, TCP_TIMEWAIT_LEN).
+const TIME_WAIT_SECONDS: u32 = 60;
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
@@ -81,6 +84,17 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
+    /// How far back the past is remembered.
+    #[must_use]
+    pub fn history(&self) -> History {
+        let sizes = self.sizes();
+        History {
+            closed_connections: sizes.past,
+            listeners: sizes.listeners,
+            closes_per_second: sizes.past / TIME_WAIT_SECONDS,
+        }
+    }
+
     /// Sizes of everything that can overflow.
     #[must_use]
     pub fn sizes(&self) -> Sizes {

@@ -40,6 +40,13 @@ pub struct Conflict {
     pub truncated: bool,
     /// The ephemeral range at the failure.
     pub range: PortRange,
+    /// The ports that the incident has tried, if several: one after another, as programs do that
+    /// take the first free one of a range.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port_range: Option<Ports>,
+    /// Where the requester serves this very port all the same: on other addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub serves: Vec<Endpoint>,
     /// With `range-exhausted`: what there is no port for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exhausted_for: Option<ExhaustedFor>,
@@ -132,6 +139,12 @@ pub struct Holder {
     /// At least that long: it is older than the tracer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_at_least_ms: Option<u64>,
+    /// When its last descriptor was closed; absent while it is open, or where that was not seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed: Option<String>,
+    /// How long before the failure that was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_ms: Option<u64>,
     /// What in the kernel has it, as far as that is known: `vxlan vx0`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub kernel_user: Option<String>,
@@ -212,6 +225,16 @@ pub struct Counted {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(value: &u32) -> bool {
     *value == 0
+}
+
+/// Ports from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    /// Lowest.
+    pub low: u16,
+    /// Highest.
+    pub high: u16,
 }
 
 /// One thing to do.

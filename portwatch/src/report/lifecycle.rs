@@ -1,6 +1,12 @@
 //! The lines around the verdicts: the start, the end of incidents and of the run, losses.
+//!
+//! [`Start`], [`ClockAnchor`] and [`LostCount`] stand in captures, which are kept for ever: a field
+//! that is added to them or to their parts takes `#[serde(default)]`, and those of a newer build are
+//! skipped when they are read.
 
-use super::{Call, Cause, Certainty, FreedBy, How, Process, TransportName, Wanted};
+use super::{
+    Call, Cause, Certainty, Endpoint, FreedBy, How, Ports, Process, TransportName, Wanted,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +25,7 @@ pub enum BackendName {
 
 /// First line: what this run can see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Start {
     /// portwatch's version.
     pub version: String,
@@ -43,13 +49,16 @@ pub struct Start {
     pub filters: BTreeMap<String, String>,
     /// Sizes of rings and maps.
     pub sizes: Sizes,
+    /// How far back the past is remembered; zeros where a capture does not say.
+    #[serde(default)]
+    pub history: History,
     /// Sockets that the start-up scan found.
     pub snapshot_sockets: u64,
 }
 
 /// An attached hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Hook {
     /// Kind of the program: `tracepoint`, `tp_btf`, `cgroup`, `sock_ops`, `iter`.
     pub kind: String,
@@ -59,7 +68,7 @@ pub struct Hook {
 
 /// A hook that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RefusedHook {
     /// Kind of the program.
     pub kind: String,
@@ -73,7 +82,7 @@ pub struct RefusedHook {
 
 /// Range and reserved ports of one namespace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct NetnsRange {
     /// Inode of the network namespace.
     pub netns: u32,
@@ -87,7 +96,7 @@ pub struct NetnsRange {
 
 /// Wall time = `realtime_ns` + (kernel time - `boottime_ns`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct ClockAnchor {
     /// CLOCK_BOOTTIME at the anchor.
     pub boottime_ns: u64,
@@ -97,7 +106,7 @@ pub struct ClockAnchor {
 
 /// Sizes of what can overflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Sizes {
     /// FAILURES ring, bytes.
     pub failures_ring: u32,
@@ -111,6 +120,19 @@ pub struct Sizes {
     pub listeners: u32,
     /// Entries of WATCHED.
     pub watched: u32,
+}
+
+/// How far back a holder without a process is still named by the record of its own socket. The oldest
+/// entries make room for new ones, so it is a number and not a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct History {
+    /// Connections whose last descriptor was closed: who had them, when they took and left the port.
+    pub closed_connections: u32,
+    /// Addresses and ports whose last listener is known.
+    pub listeners: u32,
+    /// Up to so many closes a second every connection in TIME_WAIT (60 s) is among them.
+    pub closes_per_second: u32,
 }
 
 /// The end of an incident.
@@ -131,6 +153,12 @@ pub struct Resolved {
     pub wanted: Wanted,
     /// Who wanted it.
     pub requester: Process,
+    /// The ports that were tried, if several: one after another.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port_range: Option<Ports>,
+    /// Where the requester serves the wanted port all the same: on other addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub serves: Vec<Endpoint>,
     /// With `other-port`: the port taken instead.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub port: Option<u16>,
@@ -174,7 +202,7 @@ pub struct Lost {
 
 /// One kind of loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct LostCount {
     /// Where: `failures`, `sockets`, `holders`, `refused`, `assign`, `release`, `watched`, `watch`,
     /// `owners`, `decode`, `output`.

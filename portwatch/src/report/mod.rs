@@ -12,14 +12,14 @@ mod process;
 pub mod time;
 mod traffic;
 
-pub use conflict::{Advice, Conflict, Counted, Holder, PortRange, Tally, Wanted};
+pub use conflict::{Advice, Conflict, Counted, Holder, PortRange, Ports, Tally, Wanted};
 pub use identifiers::{
     Call, Cause, Certainty, ExhaustedFor, FamilyName, FreedBy, HolderKind, How, OptionName,
     OriginName, SinceSource, StateName, TransportName,
 };
 pub use lifecycle::{
-    BackendName, ClockAnchor, Hook, Lost, LostCount, NetnsRange, Refused, RefusedHook, Resolved,
-    Sizes, Start, Summary,
+    BackendName, ClockAnchor, History, Hook, Lost, LostCount, NetnsRange, Refused, RefusedHook,
+    Resolved, Sizes, Start, Summary,
 };
 pub use process::{HolderProcess, Process};
 pub use traffic::{Assign, Endpoint, Left, Release};

@@ -192,6 +192,12 @@ impl Filter {
         }
     }
 
+    /// Lines of this name can pass at all.
+    #[must_use]
+    pub fn asks(&self, event: EventName) -> bool {
+        self.selection.events.contains(&event)
+    }
+
     /// The report is to be told. An incident passes whole: once one of its attempts passed, the
     /// later ones and its end do, so that the counts in its end agree with what was told.
     pub fn passes(&mut self, report: &Report) -> bool {

@@ -15,22 +15,24 @@ use serde::Serialize;
 /// Makes the contract's lines.
 #[derive(Debug)]
 pub struct Json {
-    host: String,
+    /// The host's field, and the run's where there are several.
+    place: String,
     anchor: ClockAnchor,
 }
 
 impl Json {
-    /// `host` stands in every line.
+    /// `host` stands in every line, and so does `run` where lines of several runs are told.
     #[must_use]
-    pub fn new(host: &str) -> Self {
+    pub fn new(host: &str, run: Option<&str>) -> Self {
         let anchor = ClockAnchor {
             boottime_ns: 0,
             realtime_ns: 0,
         };
-        Self {
-            host: to_string(host),
-            anchor,
+        let mut place = format!(r#""host":{}"#, to_string(host));
+        if let Some(run) = run {
+            place.push_str(&format!(r#","run":{}"#, to_string(run)));
         }
+        Self { place, anchor }
     }
 }
 
@@ -53,7 +55,7 @@ impl Compose for Json {
         let time = rfc3339(self.anchor, report.at);
         let before = format!(r#"{{"schema":"{SCHEMA}","type":"{kind}","time":"{time}","seq":"#);
         // No body is empty: what follows its brace can be put behind the envelope's fields.
-        let after = format!(r#","host":{},{}"#, self.host, &body[1..]);
+        let after = format!(",{},{}", self.place, &body[1..]);
         let mut lines = vec![Line::data(class, Content::Numbered { before, after })];
         lines.extend(text::warnings(report).into_iter().map(Line::talk));
         lines

@@ -4,6 +4,7 @@ use super::SinkError;
 use super::line::Line;
 use super::writer::LineWriter;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long the end of a run waits for a reader that does not read.
@@ -49,20 +50,30 @@ pub trait Outlet: Send {
     fn replace(&mut self, data: Box<dyn Write + Send>) -> Result<(), SinkError>;
 }
 
-/// Writes at once: for a replay and for tests, where a reader may be waited for.
+/// Writes by itself: for a replay and for tests, where a reader may be waited for. Clones write to
+/// the same place, with one sequence of numbers.
+#[derive(Clone)]
 pub struct Direct {
-    writer: LineWriter,
+    writer: Arc<Mutex<LineWriter>>,
     name: String,
+    /// Bytes that may wait until the next flush.
+    lazy: usize,
 }
 
 impl Direct {
-    /// `name` is what errors call the output.
+    /// `name` is what errors call the output; up to `lazy` bytes wait for [`Outlet::flush`].
     #[must_use]
-    pub fn new(writer: LineWriter, name: &str) -> Self {
+    pub fn new(writer: LineWriter, name: &str, lazy: usize) -> Self {
         Self {
-            writer,
+            writer: Arc::new(Mutex::new(writer)),
             name: name.to_owned(),
+            lazy,
         }
+    }
+
+    fn with(&self, write: impl FnOnce(&mut LineWriter) -> io::Result<()>) -> Result<(), SinkError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&mut writer).map_err(|source| failed(&self.name, source))
     }
 }
 
@@ -72,8 +83,14 @@ impl Outlet for Direct {
         line: Line,
         _lost: &mut dyn FnMut(Loss) -> Vec<Line>,
     ) -> Result<(), SinkError> {
-        let written = self.writer.write(&line).and_then(|()| self.writer.flush());
-        written.map_err(|source| failed(&self.name, source))
+        let lazy = self.lazy;
+        self.with(|writer| {
+            writer.write(&line)?;
+            match writer.waiting() > lazy {
+                true => writer.flush(),
+                false => Ok(()),
+            }
+        })
     }
 
     fn dropped(&self) -> u64 {
@@ -81,15 +98,11 @@ impl Outlet for Direct {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.writer
-            .flush()
-            .map_err(|source| failed(&self.name, source))
+        self.with(LineWriter::flush)
     }
 
     fn replace(&mut self, data: Box<dyn Write + Send>) -> Result<(), SinkError> {
-        self.writer
-            .replace(data)
-            .map_err(|source| failed(&self.name, source))
+        self.with(|writer| writer.replace(data))
     }
 }
 

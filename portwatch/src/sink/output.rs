@@ -1,7 +1,7 @@
 //! The output's descriptor: standard output, or the file of `--output`.
 
 use super::hangup::Hangup;
-use super::outlet::Outlet;
+use super::outlet::{Direct, Outlet};
 use super::queue::Queue;
 use super::writer::LineWriter;
 use super::{Compose, Printer, SinkError};
@@ -51,14 +51,33 @@ impl Output {
             Self::File(path) => (open(path)?, Some(Reopen(path.clone()))),
         };
         let hangup = Hangup::of(&file);
+        let writer = self.writer(file, rewrite)?;
+        let outlet: Box<dyn Outlet> = Box::new(Queue::new(writer, &self.name())?);
+        Ok((Printer::new(compose, outlet, reopen), hangup))
+    }
+
+    /// Writes here without a queue, waiting for a slow reader: for a replay.
+    ///
+    /// # Errors
+    /// [`SinkError::Open`].
+    pub fn direct(&self, rewrite: bool) -> Result<Direct, SinkError> {
+        /// What a reader of a pipe may wait for until the next flush.
+        const LAZY: usize = 64 << 10;
+        let file = match self {
+            Self::Stdout => duplicate(&io::stdout())?,
+            Self::File(path) => open(path)?,
+        };
+        let lazy = if self.is_terminal() { 0 } else { LAZY };
+        Ok(Direct::new(self.writer(file, rewrite)?, &self.name(), lazy))
+    }
+
+    fn writer(&self, file: File, rewrite: bool) -> Result<LineWriter, SinkError> {
         let talk = duplicate(&io::stderr())?;
-        let writer = LineWriter::new(
+        Ok(LineWriter::new(
             Box::new(Descriptor(file)),
             Box::new(Descriptor(talk)),
             rewrite && self.is_terminal(),
-        );
-        let outlet: Box<dyn Outlet> = Box::new(Queue::new(writer, &self.name())?);
-        Ok((Printer::new(compose, outlet, reopen), hangup))
+        ))
     }
 
     /// A person may be looking at it.

@@ -11,7 +11,7 @@ mod uid;
 pub use cmdline::Cmdline;
 
 use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
-use address::Pseudonyms;
+pub(crate) use address::Pseudonyms;
 
 /// Takes things out of reports. Keeps the pseudonyms of a run.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Redact {
             Body::Conflict(conflict) => self.conflict(conflict),
             Body::Resolved(resolved) => {
                 self.wanted(&mut resolved.wanted);
+                self.ends(&mut resolved.serves);
                 self.process(&mut resolved.requester);
                 self.text(&mut resolved.message);
             }
@@ -62,6 +63,7 @@ impl Redact {
 
     fn conflict(&mut self, conflict: &mut Conflict) {
         self.wanted(&mut conflict.wanted);
+        self.ends(&mut conflict.serves);
         self.process(&mut conflict.requester);
         for holder in &mut conflict.holders {
             self.endpoints(&mut holder.local, holder.peer.as_mut());
@@ -88,6 +90,12 @@ impl Redact {
                 .command
                 .iter_mut()
                 .for_each(|command| self.text(command));
+        }
+    }
+
+    fn ends(&mut self, ends: &mut [Endpoint]) {
+        for end in ends {
+            self.text(&mut end.address);
         }
     }
 

@@ -8,8 +8,10 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// One line of the output, read back. Unknown fields are errors.
+/// One line of the output, read back. Unknown fields are errors, also those that a capture's reader
+/// skips.
 #[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
 pub struct Record {
     /// Name and version of the contract.
     pub schema: String,
@@ -19,9 +21,69 @@ pub struct Record {
     pub seq: u64,
     /// Where.
     pub host: String,
+    /// Which run, where several are replayed together.
+    pub run: Option<String>,
     /// What.
-    #[serde(flatten)]
     pub body: Body,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    schema: String,
+    time: String,
+    seq: u64,
+    host: String,
+    #[serde(default)]
+    run: Option<String>,
+    #[serde(flatten)]
+    body: Body,
+}
+
+impl TryFrom<Value> for Record {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let Line {
+            schema,
+            time,
+            seq,
+            host,
+            run,
+            body,
+        } = Line::deserialize(&value).map_err(|error| error.to_string())?;
+        let mut told = serde_json::to_value(&body).map_err(|error| error.to_string())?;
+        for name in ["schema", "time", "seq", "host", "run"] {
+            told[name] = Value::Null;
+        }
+        match surprise(&value, &told) {
+            Some(name) => Err(format!("unknown field `{name}`")),
+            None => Ok(Self {
+                schema,
+                time,
+                seq,
+                host,
+                run,
+                body,
+            }),
+        }
+    }
+}
+
+/// A field of `line` that was not taken into `told`.
+fn surprise<'a>(line: &'a Value, told: &Value) -> Option<&'a str> {
+    match (line, told) {
+        (Value::Object(line), Value::Object(told)) => {
+            line.iter().find_map(|(name, value)| match told.get(name) {
+                Some(told) => surprise(value, told),
+                None => Some(name.as_str()),
+            })
+        }
+        (Value::Array(line), Value::Array(told)) => {
+            let mut pairs = line.iter().zip(told);
+            pairs.find_map(|(value, told)| surprise(value, told))
+        }
+        _ => None,
+    }
 }
 
 /// The JSON Schema (2020-12) of a line. Open to fields it does not know, because later programs may
@@ -77,8 +139,11 @@ fn kind<T: JsonSchema>(generator: &mut SchemaGenerator, name: &str) -> Value {
         ),
     ];
     let mut required: Vec<Value> = envelope.iter().map(|(name, _)| json!(name)).collect();
+    let run = json!({"type": "string", "description":
+                     "The capture's run, where several are replayed together."});
     let mut properties: Map<String, Value> = envelope
         .into_iter()
+        .chain([("run", run)])
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect();
     if let Some(Value::Object(own)) = schema.get_mut("properties").map(Value::take) {

@@ -24,6 +24,24 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Interrupted,
+        Self::Terminated,
+        Self::Duration,
+        Self::MaxConflicts,
+        Self::CommandEnded,
+        Self::EndOfInput,
+        Self::SoFar,
+    ];
+
+    /// The reason that a capture holds; one that this build does not know is the input's end.
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|reason| reason.word() == word);
+        known.unwrap_or(Self::EndOfInput)
+    }
+
     /// As in the summary.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -48,6 +66,7 @@ pub struct Tally {
     causes: BTreeMap<Cause, u64>,
     transports: BTreeMap<TransportName, u64>,
     lost: BTreeMap<String, LostCount>,
+    cut: bool,
 }
 
 impl Default for Tally {
@@ -59,6 +78,7 @@ impl Default for Tally {
             causes: BTreeMap::new(),
             transports: BTreeMap::new(),
             lost: BTreeMap::new(),
+            cut: false,
         }
     }
 }
@@ -112,6 +132,11 @@ impl Tally {
         *self.totals.entry(kind.to_owned()).or_default() += 1;
     }
 
+    /// A part of what happened never came here: no summary is complete any more.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// Incidents so far, resolved or not.
     #[must_use]
     pub fn incidents(&self) -> u64 {
@@ -136,7 +161,7 @@ impl Tally {
             transports,
             lost: self.lost.values().cloned().collect(),
             reason: reason.word().to_owned(),
-            complete: self.lost.is_empty() && reason != EndReason::SoFar,
+            complete: self.lost.is_empty() && !self.cut && reason != EndReason::SoFar,
         }
     }
 

@@ -99,6 +99,8 @@ pub(super) fn resolved() -> Resolved {
         wanted,
         requester,
         port: None,
+        port_range: None,
+        serves: Vec::new(),
         freed_by: Some(FreedBy::HolderClosed),
         freed_certainty: Some(Certainty::Exact),
         message: "python3 (pid 812) got 0.0.0.0:60001/tcp after 3 failed tries and 30s, when its \
@@ -213,6 +215,11 @@ pub(super) fn start() -> Start {
             past: 16_384,
             listeners: 4096,
             watched: 1024,
+        },
+        history: History {
+            closed_connections: 16_384,
+            listeners: 4096,
+            closes_per_second: 273,
         },
         snapshot_sockets: 214,
     }

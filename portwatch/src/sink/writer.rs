@@ -63,6 +63,12 @@ impl LineWriter {
         Ok(())
     }
 
+    /// Bytes in the buffer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Hands everything to the operating system.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! Who holds a range of ports, from the kernel's bind tables (portwatch-ebpf, `probes/range`).
 
-use crate::decode::{self, event::Holder};
+use crate::decode::{
+    self,
+    event::{Holder, Owner},
+};
 use crate::enrich::facts::RangeQuestion;
 use crate::source::RawRecord;
 use aya::Ebpf;
-use aya::maps::{Array, MapData, MapError, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use bytes::Bytes;
 use portwatch_common::RangeScan;
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = "scan_range";
 const STATE: &str = "RANGE_SCAN";
 const RING: &str = "RANGE";
+const OWNERS: [&str; 2] = ["OWNERS", "PAST"];
 
 /// A table of 65 536 buckets with 131 072 sockets has some 50 parts.
 const MAX_PARTS: u32 = 1024;
@@ -95,8 +99,33 @@ impl RangeScanner {
                 break;
             }
         }
+        for holder in &mut found.holders {
+            // Beyond that the rest stays without: who has a socket now is known all the same.
+            if started.elapsed() > PATIENCE {
+                break;
+            }
+            holder.owner = remembered(ebpf, holder.socket.cookie)?;
+        }
         Ok(Some(found))
     }
+}
+
+/// Who took a socket or had it last; `None` where nobody is known.
+fn remembered(ebpf: &Ebpf, cookie: Option<u64>) -> Result<Option<Owner>, RangeError> {
+    let Some(cookie) = cookie else {
+        return Ok(None);
+    };
+    for name in OWNERS {
+        let map = ebpf.map(name).ok_or(RangeError::Missing(name))?;
+        let map: HashMap<_, u64, OwnerValue> = HashMap::try_from(map)?;
+        match map.get(&cookie, 0) {
+            // An entry of a version of its own cannot be: the object is ours.
+            Ok(OwnerValue(owner)) => return Ok(decode::owner(&owner).ok().flatten()),
+            Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 /// The question as the kernel side takes it.
@@ -111,18 +140,24 @@ fn asked(question: &RangeQuestion) -> RangeScan {
     if let Some(to) = question.destination {
         scan.connects = 1;
         scan.peer_port_be = to.port().to_be();
-        scan.peer = match to.ip() {
-            IpAddr::V4(v4) => [0, u64::from(u32::from_ne_bytes(v4.octets()))],
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, rest @ ..] = v6.octets();
-                [
-                    u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-                    u64::from_ne_bytes(rest),
-                ]
-            }
-        };
+        scan.peer = peer_words(to.ip());
     }
     scan
+}
+
+/// An address as the kernel side compares peers (portwatch-ebpf, `sock::peer_words`).
+#[must_use]
+pub fn peer_words(address: IpAddr) -> [u64; 2] {
+    match address {
+        IpAddr::V4(v4) => [0, u64::from(u32::from_ne_bytes(v4.octets()))],
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h, rest @ ..] = v6.octets();
+            [
+                u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+                u64::from_ne_bytes(rest),
+            ]
+        }
+    }
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, RangeError> {
@@ -131,6 +166,14 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, RangeError> {
         .ok_or(RangeError::Missing(PROGRAM))?;
     Ok(program.try_into()?)
 }
+
+/// [`portwatch_common::Owner`] as a map's value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct OwnerValue(portwatch_common::Owner);
+
+// SAFETY: `Owner` is `repr(C)` without padding and holds nothing but integers.
+unsafe impl aya::Pod for OwnerValue {}
 
 /// [`RangeScan`] as a map's value.
 #[repr(transparent)]

@@ -1,6 +1,8 @@
 //! Where records come from. Live and replay meet right here, at the bytes.
 
 pub mod live;
+pub mod replay;
+pub mod runs;
 
 use bytes::Bytes;
 

@@ -11,12 +11,19 @@ use crate::probe::control::Control;
 use crate::probe::environment::{Environment, Lockdown};
 use crate::probe::load::{self, LoadError};
 use crate::probe::{cgroup, hooks};
-use crate::report::{BackendName, ClockAnchor, Start};
+use crate::report::{BackendName, ClockAnchor, History, Start};
 use crate::source::live::Live;
 use std::collections::BTreeMap;
 
 /// For tests only: `confidentiality` starts this tracer on a kernel that is not locked down.
 const ASSUME: &str = "PORTWATCH_ASSUME_LOCKDOWN";
+
+/// Nothing is remembered here: no hook sees who takes or leaves a port.
+const NO_HISTORY: History = History {
+    closed_connections: 0,
+    listeners: 0,
+    closes_per_second: 0,
+};
 
 /// This tracer is asked for.
 pub(super) fn assumed() -> bool {
@@ -82,6 +89,7 @@ pub(super) fn start(
         clock: anchor,
         filters: BTreeMap::new(),
         sizes: options.load.sizes(),
+        history: NO_HISTORY,
         snapshot_sockets: 0,
     };
     let tracer = Tracer {

@@ -182,6 +182,7 @@ impl Tracer {
             clock: anchor,
             filters: BTreeMap::new(),
             sizes: options.load.sizes(),
+            history: options.load.history(),
             snapshot_sockets: found.sockets + tables.found.len() as u64,
         };
         let own_netns = environment.netns;
@@ -271,18 +272,6 @@ fn scan(
         kind: "iter".to_owned(),
         target: "task_file".to_owned(),
     });
-    match scanner.load_ranges() {
-        Ok(()) => attached.hooks.push(crate::report::Hook {
-            kind: "raw_tp".to_owned(),
-            target: "test_run of a range's scan".to_owned(),
-        }),
-        Err(error) => attached.refused.push(RefusedHook {
-            kind: "raw_tp".to_owned(),
-            target: "test_run of a range's scan".to_owned(),
-            reason: error.to_string(),
-            lost: "who holds a range of ports that is used up".to_owned(),
-        }),
-    }
     let mut scanned = Scanned::default();
     match scanner.pass() {
         Ok((found, bad)) => {

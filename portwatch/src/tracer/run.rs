@@ -33,6 +33,8 @@ pub struct Limits {
     pub max_conflicts: Option<u64>,
     /// SIGHUP reopens the output instead of ending the run.
     pub reopen_on_hangup: bool,
+    /// Signals are for a command that runs, and its end is the end.
+    pub of_command: bool,
 }
 
 /// The signals of product.md.
@@ -66,7 +68,7 @@ fn let_signals_end_it() {
     }
 }
 
-/// Runs until a limit, a signal or a closed output, then tells the summary and gives the pipeline's
+/// Runs until a limit, a signal, a closed output or `over`, then tells the summary and gives the pipeline's
 /// last state back through `pipeline`.
 ///
 /// # Errors
@@ -77,10 +79,11 @@ pub async fn run(
     hangup: Hangup,
     limits: Limits,
     mut ready: impl FnMut() -> Result<()>,
+    over: impl Future<Output = ()>,
 ) -> Result<EndReason> {
     let mut signals = Signals::listen()?;
     ready()?;
-    let ended = trace(tracer, pipeline, hangup, limits, &mut signals).await;
+    let ended = trace(tracer, pipeline, hangup, limits, &mut signals, over).await;
     let reason = match ended {
         Ok(reason) => reason,
         Err(error) => match error.downcast_ref::<SinkError>() {
@@ -88,7 +91,9 @@ pub async fn run(
             Some(_) | None => return Err(error),
         },
     };
-    let_signals_end_it();
+    if !limits.of_command {
+        let_signals_end_it();
+    }
     match finish(tracer, pipeline, reason) {
         Ok(()) | Err(SinkError::Closed) => Ok(reason),
         Err(error) => Err(error.into()),
@@ -121,6 +126,7 @@ async fn trace(
     hangup: Hangup,
     limits: Limits,
     signals: &mut Signals,
+    over: impl Future<Output = ()>,
 ) -> Result<EndReason> {
     let mut step = ClockStep::new()?;
     let end = limits.duration.map(|duration| Instant::now() + duration);
@@ -130,16 +136,20 @@ async fn trace(
         every
     });
     let gone = hangup.wait();
-    tokio::pin!(gone);
+    tokio::pin!(gone, over);
     let mut records = std::mem::take(&mut tracer.early);
     take(pipeline, &mut records)?;
     loop {
         let deadline = pipeline.correlator.next_deadline();
         tokio::select! {
             biased;
-            _ = signals.interrupt.recv() => return Ok(EndReason::Interrupted),
-            _ = signals.terminate.recv() => return Ok(EndReason::Terminated),
-            _ = signals.hangup.recv() => {
+            _ = signals.interrupt.recv(), if !limits.of_command => {
+                return Ok(EndReason::Interrupted);
+            }
+            _ = signals.terminate.recv(), if !limits.of_command => {
+                return Ok(EndReason::Terminated);
+            }
+            _ = signals.hangup.recv(), if !limits.of_command => {
                 if !limits.reopen_on_hangup {
                     return Ok(EndReason::Terminated);
                 }
@@ -148,6 +158,7 @@ async fn trace(
                 }
             }
             _ = signals.user1.recv() => pipeline.summary(clock::now()?, EndReason::SoFar)?,
+            () = &mut over => return Ok(EndReason::CommandEnded),
             () = until(end) => return Ok(EndReason::Duration),
             () = &mut gone => return Ok(EndReason::EndOfInput),
             stepped = step.stepped() => {
@@ -177,6 +188,7 @@ async fn trace(
             match unwatch {
                 Unwatch::Process(tgid) => tracer.control.unwatch_process(tgid.0),
                 Unwatch::Socket(cookie) => tracer.control.unwatch_socket(cookie),
+                Unwatch::Destination(tgid, to) => tracer.control.unwatch_destination(tgid.0, to),
             }
         }
         if limits

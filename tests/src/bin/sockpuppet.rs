@@ -103,6 +103,16 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
             )?;
             local(&puppet.socket(socket)?)
         }
+        // MSG_FASTOPEN (include/linux/socket.h): connects and sends in one call.
+        ["fastopen", socket, address] => {
+            sendto(
+                puppet.socket(socket)?,
+                b"x",
+                SendFlags::from_bits_retain(0x2000_0000),
+                &parse(address)?,
+            )?;
+            local(&puppet.socket(socket)?)
+        }
         ["send", socket] => {
             send(puppet.socket(socket)?, b"x", SendFlags::empty())?;
             Ok(String::new())

@@ -1,6 +1,6 @@
 //! The commands.
 
-use super::{FormatArgs, WatchArgs};
+use super::{FormatArgs, ReplayArgs, RunArgs, WatchArgs};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -11,6 +11,12 @@ pub enum Command {
     /// Watch live (the default)
     #[command(after_long_help = WATCH)]
     Watch(Box<WatchArgs>),
+    /// Watch while a command runs, a deployment for example, and end with its status
+    #[command(after_long_help = RUN)]
+    Run(Box<RunArgs>),
+    /// Play captures: the same verdicts as live, without root, on any machine
+    #[command(after_long_help = REPLAY)]
+    Replay(Box<ReplayArgs>),
     /// Make the founding case in a network namespace of its own and show the verdict
     ///
     /// Ends with 0 only if the verdict names the process, the peer and the port that it made.
@@ -30,6 +36,29 @@ Examples:
   sudo portwatch watch --format json --events all --output /var/log/portwatch.json
   sudo portwatch watch --cgroup /system.slice/app.service --duration 10m --fail-on-conflict
   sudo portwatch watch --netns /run/netns/blue --transport udp";
+
+const RUN: &str = "\
+Examples:
+  sudo portwatch run -- ./deploy.sh
+  sudo portwatch run --fail-on-conflict --output conflicts.txt -- systemctl restart app
+  sudo portwatch run --json --capture deploy.pwcap -- ansible-playbook site.yml
+
+Every conflict of the machine while it runs is told, not only those of the command's own processes: a
+service that the command starts is seldom its child. The filters narrow it.
+Exit status: the command's own, 128+N if signal N ended it, 126 if it cannot be executed, 127 if there
+is no such command, 125 if portwatch itself failed; with --fail-on-conflict 1 if the command ended with
+0 and there was a conflict.";
+
+const REPLAY: &str = "\
+Examples:
+  sudo portwatch --capture deploy.pwcap      take one
+  portwatch replay deploy.pwcap
+  portwatch replay --json --events all --port 60001 deploy.pwcap
+  zcat old.pwcap.gz | portwatch replay -
+  portwatch replay /var/lib/portwatch        every capture in there, in order of time
+
+A capture that is cut or damaged is played as far as it goes, with a warning; --strict makes that an
+error.";
 
 const DEMO: &str = "\
 Examples:

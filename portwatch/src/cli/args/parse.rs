@@ -44,6 +44,12 @@ pub enum ParseError {
     /// `--ready-fd 1`.
     #[error("`{0}` cannot be the ready descriptor; give one that the caller opened, from 3 up")]
     ReadyFd(String),
+    /// `--capture-rotate-size 0`.
+    #[error("`{0}` is not a size; give for example 500K, 64M or 1G")]
+    Size(String),
+    /// `--speed 0`.
+    #[error("`{0}` is not a speed; give a number above 0, for example 1, 0.5 or 100")]
+    Speed(String),
     /// `--ring-size 100`.
     #[error("`{0}` is not a ring's size; give a power of two from 4K to 1G, for example 256K")]
     RingSize(String),
@@ -141,6 +147,33 @@ pub(super) fn ring_size(text: &str) -> Result<u32, ParseError> {
         .and_then(|number| number.checked_mul(unit));
     size.filter(|size| size.is_power_of_two() && (1 << 12..=1 << 30).contains(size))
         .ok_or_else(bad)
+}
+
+/// Bytes: `4096`, `500K`, `64M`, `1G`.
+pub(super) fn size(text: &str) -> Result<u64, ParseError> {
+    let bad = || ParseError::Size(text.to_owned());
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    let size = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    size.filter(|&size| size > 0).ok_or_else(bad)
+}
+
+/// Times as fast as it happened.
+pub(super) fn speed(text: &str) -> Result<f64, ParseError> {
+    let speed = text.parse().ok();
+    speed
+        .filter(|speed: &f64| speed.is_finite() && *speed > 0.0)
+        .ok_or_else(|| ParseError::Speed(text.to_owned()))
 }
 
 /// Inode of a network namespace.

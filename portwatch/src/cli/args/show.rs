@@ -1,6 +1,7 @@
 //! How things are told.
 
 use super::parse;
+use crate::capture::Redaction;
 use crate::sink::redact::{Cmdline, Redact};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -104,6 +105,17 @@ pub enum RedactChoice {
 }
 
 impl ShowArgs {
+    /// What never gets into a capture.
+    #[must_use]
+    pub fn kept_out(&self) -> Redaction {
+        let hides = |choice| self.redact.contains(&choice);
+        Redaction::new(
+            hides(RedactChoice::Cmdline),
+            hides(RedactChoice::Address),
+            hides(RedactChoice::Uid),
+        )
+    }
+
     /// What takes things out of the reports.
     #[must_use]
     pub fn redaction(&self) -> Redact {

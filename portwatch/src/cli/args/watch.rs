@@ -1,6 +1,6 @@
 //! Options of `watch`.
 
-use super::{FormatArgs, LimitArgs, SelectArgs, ShowArgs, TraceArgs};
+use super::{CaptureArgs, FormatArgs, LimitArgs, SelectArgs, ShowArgs, TraceArgs};
 use crate::sink::filter::EventName;
 use clap::Args;
 
@@ -16,6 +16,9 @@ pub struct WatchArgs {
     /// What is shown of them.
     #[command(flatten)]
     pub show: ShowArgs,
+    /// Where it is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// When it ends.
     #[command(flatten)]
     pub limits: LimitArgs,

@@ -6,15 +6,27 @@ use crate::correlate::words;
 use crate::decode::event::{
     Assign, Call, Failure, Ktime, NetnsId, Origin, Socket, Tgid, Transport,
 };
-use crate::report::{self, Cause, Process};
+use crate::report::{self, Cause, Endpoint, Ports, Process};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Addresses that are remembered of one incident's tries.
 const MAX_ADDRESSES: usize = 8;
 
 /// Ended processes that are remembered of one incident, to tell a close from an exit.
 pub(super) const MAX_EXITED: usize = 64;
+
+/// The next port of a range is tried at once.
+const NEXT: u64 = 1_000_000_000;
+
+/// The process serves there: it listens, or for UDP has bound the port by its number. A socket
+/// bound to any port may be a client's.
+fn serves(assign: &Assign) -> bool {
+    match assign.socket.transport {
+        Transport::Tcp => assign.call == Call::Listen,
+        Transport::Udp => assign.origin == Some(Origin::ExplicitBind),
+    }
+}
 
 /// One process that wants one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +36,25 @@ pub(super) struct Key {
     /// UDP-Lite has ports of its own.
     pub(super) protocol: u16,
     pub(super) port: Option<u16>,
+    /// Where TCP's connect() wanted to go.
+    pub(super) destination: Option<SocketAddr>,
     pub(super) tgid: Tgid,
     pub(super) start: Ktime,
+}
+
+impl Key {
+    pub(super) fn of(failure: &Failure) -> Self {
+        let tcp = failure.socket.transport == Transport::Tcp;
+        Self {
+            netns: failure.netns,
+            transport: failure.socket.transport,
+            protocol: failure.socket.protocol,
+            port: failure.wanted.port,
+            destination: failure.wanted.destination.filter(|_| tcp),
+            tgid: failure.task.tgid,
+            start: failure.task.start,
+        }
+    }
 }
 
 /// One open incident.
@@ -38,6 +67,12 @@ pub(super) struct Incident {
     pub(super) last: Ktime,
     /// The last failed call.
     pub(super) call: Call,
+    /// The address that it named.
+    address: Option<IpAddr>,
+    /// Lowest and highest port that were tried, `key.port` among them.
+    span: Option<(u16, u16)>,
+    /// Where the requester serves the wanted port all the same.
+    pub(super) serves: Vec<Endpoint>,
     pub(super) cause: Cause,
     pub(super) wanted: report::Wanted,
     pub(super) requester: Process,
@@ -66,6 +101,9 @@ impl Incident {
             first: failure.time,
             last: failure.time,
             call: failure.call,
+            address: failure.wanted.addr,
+            span: key.port.map(|port| (port, port)),
+            serves: Vec::new(),
             cause: verdict.conflict.cause,
             wanted: verdict.conflict.wanted.clone(),
             requester: verdict.conflict.requester.clone(),
@@ -84,6 +122,11 @@ impl Incident {
         self.attempts += 1;
         self.last = self.last.max(failure.time);
         self.call = failure.call;
+        self.address = failure.wanted.addr;
+        if let (Some((low, high)), Some(port)) = (self.span, failure.wanted.port) {
+            self.span = Some((low.min(port), high.max(port)));
+        }
+        self.serves.clone_from(&verdict.conflict.serves);
         self.cause = verdict.conflict.cause;
         self.wanted = verdict.conflict.wanted.clone();
         self.requester = verdict.conflict.requester.clone();
@@ -113,6 +156,31 @@ impl Incident {
         left
     }
 
+    /// The ports that were tried, if they are several.
+    pub(super) fn port_range(&self) -> Option<Ports> {
+        let (low, high) = self.span?;
+        (low < high).then_some(Ports { low, high })
+    }
+
+    /// `failure` goes on where this incident's last try ended: the same call for the same address,
+    /// with the next port, or with one that was tried before. So do programs that look for the
+    /// first free port of a range.
+    pub(super) fn goes_on_with(&self, key: &Key, failure: &Failure) -> bool {
+        let (Some((low, high)), Some(port)) = (self.span, key.port) else {
+            return false;
+        };
+        let same = Key {
+            port: self.key.port,
+            ..*key
+        } == self.key;
+        let next = high.checked_add(1) == Some(port) && failure.time.since(self.last) <= NEXT;
+        let again = low < high && (low..=high).contains(&port);
+        same && matches!(self.call, Call::Bind | Call::Listen)
+            && self.call == failure.call
+            && self.address == failure.wanted.addr
+            && (next || again)
+    }
+
     /// The moment at which the incident closes if nothing more comes.
     pub(super) fn deadline(&self, timeout: u64, settle: u64) -> Ktime {
         match self.other {
@@ -138,14 +206,23 @@ impl Incident {
         let call = match self.call {
             Call::Bind => matches!(assign.call, Call::Bind | Call::Listen),
             Call::Listen => assign.call == Call::Listen,
-            Call::Connect => assign.call == Call::Connect,
-            Call::Autobind => matches!(assign.call, Call::Autobind | Call::Connect),
+            Call::Connect if self.key.transport == Transport::Tcp => assign.call == Call::Connect,
+            Call::Connect | Call::Autobind => {
+                matches!(assign.call, Call::Autobind | Call::Connect)
+            }
         };
-        let port = match self.key.port {
-            Some(port) => port == assign.socket.port,
+        let port = match self.span {
+            Some((low, high)) => (low..=high).contains(&assign.socket.port),
             None => assign.origin != Some(Origin::ExplicitBind),
         };
-        call && port && self.wants_address(&assign.socket)
+        let socket = &assign.socket;
+        let there = self
+            .key
+            .destination
+            .is_none_or(|to| socket.peer_addr() == Some(to.ip()) && socket.peer_port == to.port());
+        // connect() fills in the own address that bind() left open.
+        let here = self.call == Call::Connect || self.wants_address(&assign.socket);
+        call && there && port && here
     }
 
     /// The socket's address is one that was tried for, or a wildcard that takes it in. A narrower one
@@ -166,22 +243,35 @@ impl Incident {
             })
     }
 
-    /// Keeps the first other port that the process serves on: listening on it, or for UDP bound to
-    /// it by number. A socket bound to any port may be a client's.
+    /// Keeps the first other port that the process serves on.
     pub(super) fn note_other(&mut self, assign: &Assign) {
-        let serves = match assign.socket.transport {
-            Transport::Tcp => assign.call == Call::Listen,
-            Transport::Udp => assign.origin == Some(Origin::ExplicitBind),
-        };
-        let other = serves && self.key.port.is_some_and(|port| port != assign.socket.port);
-        if other && self.other.is_none() && self.concerns(assign) {
+        let other = self
+            .span
+            .is_some_and(|(low, high)| !(low..=high).contains(&assign.socket.port));
+        if serves(assign) && other && self.other.is_none() && self.concerns(assign) {
             self.other = Some((assign.time, assign.socket.port));
+        }
+    }
+
+    /// Keeps where the process serves the wanted port although its call for it failed: on an
+    /// address that is not the wanted one.
+    pub(super) fn note_half(&mut self, assign: &Assign) {
+        let half = self.key.port == Some(assign.socket.port)
+            && serves(assign)
+            && self.concerns(assign)
+            && !self.is_satisfied_by(assign);
+        let end = words::local(&assign.socket);
+        if half && !self.serves.contains(&end) && self.serves.len() < MAX_ADDRESSES {
+            self.serves.push(end);
         }
     }
 
     /// What made room for the port that was got at last.
     pub(super) fn freed(&self, assign: &Assign) -> Option<Freed> {
-        self.key.port?;
+        // Of a range, what had the other ports says nothing of this one.
+        if self.wanted.port? != assign.socket.port {
+            return None;
+        }
         let same_options = words::options(&assign.socket) == self.wanted.options;
         freed::freed(
             &self.blockers,

@@ -9,7 +9,7 @@ use crate::correlate::{Correlator, Options};
 use crate::decode::event::{
     Call, Event, Holder, NetnsId, Origin, OwnerSource, State, Task, Transport, Wanted,
 };
-use crate::report::{Certainty, Conflict, FreedBy};
+use crate::report::{Certainty, Conflict, FreedBy, Ports};
 
 mod ends;
 

@@ -24,7 +24,7 @@ fn every_type() -> Vec<Report> {
 }
 
 fn lines(reports: &[Report]) -> Vec<String> {
-    let (data, _) = told(&mut Json::new("node-7"), reports);
+    let (data, _) = told(&mut Json::new("node-7", None), reports);
     data.lines().map(String::from).collect()
 }
 
@@ -133,7 +133,7 @@ fn lines_have_what_the_schema_requires_and_nothing_else() {
 #[test]
 fn losses_and_warnings_are_said_aloud_as_well() {
     let (_, talk) = told(
-        &mut Json::new("node-7"),
+        &mut Json::new("node-7", None),
         &[report(start()), report(lost(12))],
     );
     insta::assert_snapshot!(talk);

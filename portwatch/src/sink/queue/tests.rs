@@ -57,7 +57,7 @@ fn gated(capacity: usize) -> (Printer, mpsc::Sender<()>, Pages) {
         to: to.clone(),
     };
     let queue = queue(gate, capacity, Duration::from_secs(20));
-    let mut printer = Printer::new(Box::new(Json::new("node-7")), Box::new(queue), None);
+    let mut printer = Printer::new(Box::new(Json::new("node-7", None)), Box::new(queue), None);
     let mut first = start();
     (first.hooks_refused, first.warnings) = (vec![], vec![]);
     printer.report(&report(first)).unwrap();

@@ -13,14 +13,14 @@ const LIMIT: usize = 1_000_000;
 
 /// Pseudonyms of one run, given out in order of appearance.
 #[derive(Debug, Default)]
-pub(super) struct Pseudonyms {
+pub(crate) struct Pseudonyms {
     v4: HashMap<Ipv4Addr, usize>,
     v6: HashMap<Ipv6Addr, usize>,
 }
 
 impl Pseudonyms {
     /// Replaces every address in `text`, bracketed or not, with or without a port.
-    pub(super) fn replace(&mut self, text: &mut String) {
+    pub(crate) fn replace(&mut self, text: &mut String) {
         let mut out = String::new();
         let mut done = 0;
         let mut at = 0;
@@ -45,7 +45,8 @@ impl Pseudonyms {
         }
     }
 
-    fn of(&mut self, address: IpAddr) -> IpAddr {
+    /// Of one address; wildcard and loopback stay.
+    pub(crate) fn of(&mut self, address: IpAddr) -> IpAddr {
         if address.is_unspecified() || address.is_loopback() {
             return address;
         }

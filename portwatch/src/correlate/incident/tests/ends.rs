@@ -17,14 +17,161 @@ fn moving_on_settles_after_three_seconds() {
     run.correlator.tick(at(3_019), &mut run.out);
     assert!(run.resolved().is_empty());
     run.correlator.tick(at(3_020), &mut run.out);
-    let ends: Vec<_> = run
-        .resolved()
+    let end = run.only_resolved();
+    assert_eq!(
+        (end.how, end.port, end.after_ms, end.attempts),
+        (How::OtherPort, Some(PORT + 2), 20, 2)
+    );
+    let tried = Ports {
+        low: PORT,
+        high: PORT + 1,
+    };
+    assert_eq!(end.port_range, Some(tried));
+    assert!(
+        end.message
+            .contains("took port 60003 instead of 0.0.0.0:60001-60002/tcp"),
+        "{}",
+        end.message
+    );
+    let told: Vec<_> = run
+        .conflicts()
         .iter()
-        .map(|r| (r.how, r.port, r.after_ms))
+        .map(|c| (c.incident.clone(), c.attempt, c.port_range))
         .collect();
-    let settled = |after| (How::OtherPort, Some(PORT + 2), after);
-    assert_eq!(ends, [settled(20), settled(10)]);
+    assert_eq!(
+        told,
+        [(ID.to_owned(), 1, None), (ID.to_owned(), 2, Some(tried))]
+    );
     assert_eq!(run.correlator.next_deadline(), None);
+}
+
+/// Ceph: the range once more from its beginning, until a port of it is free.
+#[test]
+fn a_range_that_is_tried_again_is_the_same_incident() {
+    let mut run = Run::new();
+    let tries = |run: &mut Run, ms: u64, last: u16| {
+        for n in 0..=last {
+            run.fails_with(ms + u64::from(n), |failure| {
+                failure.wanted.port = Some(PORT + n);
+            });
+        }
+    };
+    tries(&mut run, 0, 3);
+    tries(&mut run, 5_000, 1);
+    run.assigned(5_003, "0.0.0.0", PORT + 2);
+    let end = run.only_resolved();
+    assert_eq!(
+        (end.how, end.attempts, end.freed_by),
+        (How::GotPort, 6, None)
+    );
+    assert_eq!(
+        end.port_range,
+        Some(Ports {
+            low: PORT,
+            high: PORT + 3
+        })
+    );
+    assert_eq!(run.correlator.next_deadline(), None);
+}
+
+/// Another address, a port further on, a later try: another matter each.
+#[test]
+fn what_does_not_follow_is_another_incident() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.fails_with(1, |failure| {
+        failure.wanted.port = Some(PORT + 1);
+        failure.wanted.addr = Some("10.10.10.1".parse().unwrap());
+    });
+    run.fails_with(2, |failure| failure.wanted.port = Some(PORT + 3));
+    run.fails_with(2_000, |failure| failure.wanted.port = Some(PORT + 4));
+    let ids: BTreeSet<_> = run.conflicts().iter().map(|c| c.incident.clone()).collect();
+    assert_eq!(ids.len(), 4);
+    assert!(run.conflicts().iter().all(|c| c.port_range.is_none()));
+}
+
+/// sshd: 0.0.0.0 is taken, [::] is not, and it goes on with that.
+#[test]
+fn what_is_served_all_the_same_is_told() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.assigned_with(10, "::", PORT, |assign| {
+        assign.socket.v6only = true;
+        assign.call = Call::Listen;
+    });
+    run.correlator.tick(at(30_000), &mut run.out);
+    let end = run.only_resolved();
+    assert_eq!(end.how, How::GaveUp);
+    let serves: Vec<_> = end.serves.iter().map(|end| end.address.as_str()).collect();
+    assert_eq!(serves, ["::"]);
+    assert!(
+        end.message.ends_with("; it serves on [::]:60001 only"),
+        "{}",
+        end.message
+    );
+}
+
+/// Each destination is an incident of its own, and a connection there its end.
+#[test]
+fn a_destination_is_reached_at_last() {
+    let mut run = Run::new();
+    let to = |port: u16| {
+        move |failure: &mut Failure| {
+            failure.call = Call::Connect;
+            failure.wanted = Wanted {
+                addr: None,
+                port: None,
+                destination: Some(format!("10.10.10.2:{port}").parse().unwrap()),
+            };
+            failure.holders.clear();
+        }
+    };
+    run.fails_with(0, to(80));
+    run.fails_with(1, to(443));
+    run.fails_with(2, to(80));
+    let connected = |port: u16| {
+        move |assign: &mut Assign| {
+            assign.call = Call::Connect;
+            assign.origin = Some(Origin::EphemeralConnect);
+            connect(&mut assign.socket, "10.10.10.2", port);
+        }
+    };
+    run.assigned_with(5, "10.10.10.1", 40_000, connected(8080));
+    assert!(run.resolved().is_empty());
+    run.assigned_with(6, "10.10.10.1", 40_000, connected(80));
+    let left = run.correlator.take_unwatch();
+    assert_eq!(
+        left,
+        [Unwatch::Destination(
+            run.binder.tgid,
+            "10.10.10.2:80".parse().unwrap()
+        )]
+    );
+    let end = run.only_resolved();
+    assert_eq!(
+        (end.incident.as_str(), end.how, end.attempts),
+        ("any-tcp-4026531840-1", How::GotPort, 2)
+    );
+    assert!(
+        end.message.contains("got a port for 10.10.10.2:80"),
+        "{}",
+        end.message
+    );
+}
+
+/// The port was bound on every address, the connection has one.
+#[test]
+fn the_same_connection_is_made_at_last() {
+    let mut run = Run::new();
+    run.fails_with(0, |failure| {
+        failure.call = Call::Connect;
+        failure.wanted.destination = Some("10.10.10.2:80".parse().unwrap());
+    });
+    run.assigned_with(5, "10.10.10.1", PORT, |assign| {
+        assign.call = Call::Connect;
+        connect(&mut assign.socket, "10.10.10.2", 80);
+    });
+    assert_eq!(run.only_resolved().how, How::GotPort);
 }
 
 #[test]
@@ -132,7 +279,7 @@ fn an_exhausted_range_resolves_with_any_port() {
 fn the_kernel_may_forget_what_nobody_waits_for() {
     let mut run = Run::new();
     run.fails(0);
-    run.fails_with(10, |failure| failure.wanted.port = Some(PORT + 1));
+    run.fails_with(10, |failure| failure.wanted.port = Some(PORT + 7));
     assert!(run.correlator.take_unwatch().is_empty());
     // Another holder has the port at the second try.
     run.fails_with(500, |failure| {
@@ -146,7 +293,7 @@ fn the_kernel_may_forget_what_nobody_waits_for() {
     );
     run.assigned(600, "0.0.0.0", PORT);
     assert_eq!(run.correlator.take_unwatch(), [Unwatch::Socket(500)]);
-    run.assigned(700, "0.0.0.0", PORT + 1);
+    run.assigned(700, "0.0.0.0", PORT + 7);
     let all = [Unwatch::Process(Tgid(812)), Unwatch::Socket(487)];
     assert_eq!(run.correlator.take_unwatch(), all);
     assert!(run.correlator.take_unwatch().is_empty());

@@ -1,0 +1,177 @@
+//! Questions to the machine and its answers, as a capture keeps them.
+
+use super::unpack::Step;
+use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::enrich::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
+use crate::enrich::kernel_user::Tunnel;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A question of the [`Facts`] trait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// [`Facts::process`].
+    Process(Tgid, Ktime),
+    /// [`Facts::socket_users`].
+    Users(Vec<u64>, Ktime),
+    /// [`Facts::netns`].
+    Netns(NetnsId, Option<Tgid>),
+    /// [`Facts::device`].
+    Device(NetnsId, u32),
+    /// [`Facts::cgroup`].
+    Cgroup(u64),
+    /// [`Facts::range`].
+    Range(RangeQuestion),
+    /// [`Facts::tunnel`].
+    Tunnel(NetnsId, Tgid, u16),
+    /// [`Facts::port`].
+    Port(NetnsId, Tgid, Option<u16>, Option<u16>),
+}
+
+/// The answer to each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A process, or that it is gone.
+    Process(Option<ProcessFacts>),
+    /// Who has which socket.
+    Users(Option<Vec<(u64, SocketUser)>>),
+    /// A namespace.
+    Netns(NetnsFacts),
+    /// A device's name.
+    Device(Option<String>),
+    /// A cgroup's path.
+    Cgroup(Option<String>),
+    /// Who holds a range.
+    Range(Option<RangeFacts>),
+    /// An interface of the kernel's.
+    Tunnel(Option<Tunnel>),
+    /// A port's sockets.
+    Port(Option<PortFacts>),
+}
+
+/// One of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What was asked.
+    pub question: Question,
+    /// What was answered.
+    pub answer: Answer,
+}
+
+/// Answers of a capture instead of the machine's. A question that was not asked then has no answer
+/// now, and that is counted.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// As they are stored: most are never asked for.
+    unread: Vec<Bytes>,
+    /// With whether it was given already: a question that is asked twice gets the next answer.
+    facts: Vec<(Fact, bool)>,
+    /// Questions without an answer.
+    pub unanswered: u64,
+}
+
+impl Told {
+    /// The answers that stand behind the record that comes next.
+    pub fn next(&mut self, step: &Step) {
+        self.facts.clear();
+        self.unread.clear();
+        self.unread.extend_from_slice(step.facts());
+    }
+
+    fn answer<T>(&mut self, question: &Question, pick: impl Fn(&Answer) -> Option<T>) -> Option<T> {
+        for bytes in self.unread.drain(..) {
+            let fact = rmp_serde::from_slice(&bytes).ok();
+            self.facts.extend(fact.map(|fact| (fact, false)));
+        }
+        let same = |(fact, _): &(Fact, bool)| fact.question == *question;
+        let fresh = self.facts.iter().position(|one| same(one) && !one.1);
+        let at = fresh.or_else(|| self.facts.iter().rposition(same));
+        let found = at.and_then(|at| self.facts.get_mut(at));
+        let answer = found.and_then(|(fact, given)| {
+            *given = true;
+            pick(&fact.answer)
+        });
+        self.unanswered += u64::from(answer.is_none());
+        answer
+    }
+}
+
+impl Facts for Told {
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.answer(&Question::Process(tgid, start), |answer| match answer {
+            Answer::Process(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
+        let question = Question::Users(inodes.to_vec(), at);
+        self.answer(&question, |answer| match answer {
+            Answer::Users(users) => Some(users.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
+        self.answer(&Question::Netns(netns, hint), |answer| match answer {
+            Answer::Netns(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .unwrap_or(NetnsFacts {
+            reserved: None,
+            reach: None,
+        })
+    }
+
+    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
+        self.answer(&Question::Device(netns, index), |answer| match answer {
+            Answer::Device(name) => Some(name.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        self.answer(&Question::Cgroup(id), |answer| match answer {
+            Answer::Cgroup(path) => Some(path.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        self.answer(&Question::Range(*question), |answer| match answer {
+            Answer::Range(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        let question = Question::Tunnel(netns, hint, port);
+        self.answer(&question, |answer| match answer {
+            Answer::Tunnel(tunnel) => Some(tunnel.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn port(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts> {
+        let question = Question::Port(netns, hint, protocol, port);
+        self.answer(&question, |answer| match answer {
+            Answer::Port(facts) => Some(facts.clone()),
+            _ => None,
+        })
+        .flatten()
+    }
+}

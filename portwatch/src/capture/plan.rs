@@ -1,0 +1,128 @@
+//! A layout made ready for use: the steps of each home, and where their bytes lie.
+
+use super::layout::{Code, Home, Layout};
+use std::ops::Range;
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) offset: usize,
+    pub(super) width: usize,
+    pub(super) code: Code,
+    /// Offset and width of the other field of [`Code::Like`].
+    pub(super) like: (usize, usize),
+    /// Its column among those of all layouts.
+    pub(super) column: usize,
+}
+
+/// The fields of one home.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Part {
+    pub(super) steps: Vec<Step>,
+    /// The bytes of these fields, neighbours joined.
+    pub(super) ranges: Vec<Range<usize>>,
+    /// How many bytes.
+    pub(super) len: usize,
+}
+
+impl Part {
+    /// Copies this part's bytes out of a record.
+    #[inline]
+    pub(super) fn gather(&self, record: &[u8], out: &mut Vec<u8>) {
+        for range in &self.ranges {
+            out.extend_from_slice(&record[range.clone()]);
+        }
+    }
+
+    /// Copies this part's bytes into a record.
+    #[inline]
+    pub(super) fn scatter(&self, mut bytes: &[u8], record: &mut [u8]) {
+        for range in &self.ranges {
+            let (head, rest) = bytes.split_at(range.len());
+            record[range.clone()].copy_from_slice(head);
+            bytes = rest;
+        }
+    }
+}
+
+/// A layout made ready.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) kind: u16,
+    pub(super) size: usize,
+    pub(super) context: Part,
+    pub(super) socket: Part,
+    pub(super) own: Part,
+}
+
+/// The plans of sound layouts, in their order, and how many columns they have together.
+pub(super) fn plans(layouts: &[Layout]) -> (Vec<Plan>, usize) {
+    let mut columns = 0;
+    let plans = layouts
+        .iter()
+        .map(|layout| plan(layout, &mut columns))
+        .collect();
+    (plans, columns)
+}
+
+fn plan(layout: &Layout, columns: &mut usize) -> Plan {
+    let mut places = Vec::new();
+    let mut end = 0;
+    for field in &layout.fields {
+        let width = field.width().unwrap_or(1);
+        places.push((end, width));
+        end += width;
+    }
+    let mut plan = Plan {
+        kind: layout.kind,
+        size: usize::from(layout.size),
+        context: Part::default(),
+        socket: Part::default(),
+        own: Part::default(),
+    };
+    for (field, &(offset, width)) in layout.fields.iter().zip(&places) {
+        let code = field.code().unwrap_or(Code::Raw);
+        let like = match code {
+            Code::Like(other) => places.get(usize::from(other)).copied().unwrap_or((0, 1)),
+            Code::Raw | Code::Last | Code::Time | Code::Clock | Code::Born => (0, 1),
+        };
+        let part = match field.home().unwrap_or(Home::Own) {
+            Home::Own => &mut plan.own,
+            Home::Context => &mut plan.context,
+            Home::Socket => &mut plan.socket,
+        };
+        part.steps.push(Step {
+            offset,
+            width,
+            code,
+            like,
+            column: *columns,
+        });
+        part.len += width;
+        match part.ranges.last_mut() {
+            Some(last) if last.end == offset => last.end += width,
+            Some(_) | None => part.ranges.push(offset..offset + width),
+        }
+        *columns += 1;
+    }
+    plan
+}
+
+/// The little-endian number of 1, 2, 4 or 8 bytes at `offset`.
+#[inline]
+pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
+    match (width, &record[offset..offset + width]) {
+        (1, &[byte]) => u64::from(byte),
+        (2, &[a, b]) => u64::from(u16::from_le_bytes([a, b])),
+        (4, &[a, b, c, d]) => u64::from(u32::from_le_bytes([a, b, c, d])),
+        (_, bytes) => bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+    }
+}
+
+/// Writes the low bytes of a number.
+#[inline]
+pub(super) fn set_number(record: &mut [u8], offset: usize, width: usize, value: u64) {
+    record[offset..offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+}

@@ -1,0 +1,303 @@
+//! Reads a capture: every whole block of it, and what is missing between them.
+//!
+//! Reads forward only, so a pipe will do. Memory is bounded by one block and one header, whatever
+//! the file says.
+
+use super::block::{CLOSED, CONTINUED, HEAD, Head, MAGIC as BLOCK_MAGIC};
+use super::buffer::{Buffer, CHUNK};
+use super::error::{CaptureError, Damage};
+use super::header::{CaptureHeader, MAGIC as FILE_MAGIC};
+use super::unpack::{Input, Step, Unpacker};
+use std::collections::VecDeque;
+use std::io::Read;
+
+/// What a capture gives.
+#[derive(Debug)]
+pub enum Piece {
+    /// Another file begins, in a stream of several; the first one's header is
+    /// [`CaptureReader::header`].
+    Header(Box<CaptureHeader>),
+    /// What the pipeline took next.
+    Step(Step),
+    /// Something is missing here.
+    Damage(Damage),
+}
+
+/// How a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Not yet.
+    Open,
+    /// The run goes on in another file.
+    Continued,
+    /// The run was closed.
+    Closed,
+}
+
+/// Reads one stream of captures.
+pub struct CaptureReader<R> {
+    buffer: Buffer<R>,
+    header: CaptureHeader,
+    salt: u32,
+    unpacker: Unpacker,
+    zstd: zstd::bulk::Decompressor<'static>,
+    expected: u64,
+    /// What could not be read since the last whole block.
+    gap: Option<Gap>,
+    /// Kernel time of the last input.
+    last: u64,
+    end: End,
+    told: VecDeque<Piece>,
+    unknown: u64,
+    done: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    blocks: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl<R: Read> CaptureReader<R> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// It is no capture, or not one that this build can read.
+    pub fn new(source: R) -> Result<Self, CaptureError> {
+        let mut buffer = Buffer::new(source);
+        let (header, salt) = buffer.header()?;
+        let unpacker = Unpacker::new(&header.layouts, header.abi);
+        Ok(Self {
+            expected: header.first_block,
+            header,
+            salt,
+            unpacker,
+            zstd: zstd::bulk::Decompressor::new().map_err(CaptureError::Read)?,
+            buffer,
+            gap: None,
+            last: 0,
+            end: End::Open,
+            told: VecDeque::new(),
+            unknown: 0,
+            done: false,
+        })
+    }
+
+    /// The header of the file that is being read.
+    pub fn header(&self) -> &CaptureHeader {
+        &self.header
+    }
+
+    /// The run was closed in this stream, or goes on in another file (`Some(true)`); `None`: it was
+    /// cut off.
+    pub fn ended(&self) -> Option<bool> {
+        match self.end {
+            End::Open => None,
+            End::Continued => Some(true),
+            End::Closed => Some(false),
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// Reading failed. Damage is no error.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, CaptureError> {
+        loop {
+            if let Some(piece) = self.told.pop_front() {
+                return Ok(Some(piece));
+            }
+            match self.unpacker.next() {
+                Ok(Some(step)) => {
+                    self.last = self.last.max(step.time.0);
+                    if let Input::Unknown(what) = &step.input {
+                        self.unknown += 1;
+                        if self.unknown > 1 {
+                            continue;
+                        }
+                        let what = what.clone();
+                        return Ok(Some(Piece::Damage(Damage::Unknown { count: 1, what })));
+                    }
+                    return Ok(Some(Piece::Step(step)));
+                }
+                Ok(None) => {}
+                // The checksum agreed: made by something else than this writer. Its rest is lost.
+                Err(_) => {
+                    self.gap.get_or_insert_default().blocks += 1;
+                    self.unpacker.abandon();
+                }
+            }
+            if self.done {
+                return Ok(None);
+            }
+            self.advance()?;
+        }
+    }
+
+    /// Reads on to the next block or the end.
+    fn advance(&mut self) -> Result<(), CaptureError> {
+        let bytes = self.buffer.peek(HEAD)?;
+        if bytes.is_empty() {
+            self.finish(0);
+        } else if bytes.starts_with(&FILE_MAGIC) {
+            self.another()?;
+        } else {
+            match Head::read(self.salt, bytes).filter(Head::fits) {
+                Some(head) => self.block(head)?,
+                None => self.resync()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, head: Head) -> Result<(), CaptureError> {
+        let bytes = self.buffer.peek(HEAD + head.stored)?;
+        let Some(stored) = bytes.get(HEAD..HEAD + head.stored) else {
+            let left = bytes.len() as u64;
+            self.buffer.skip_all();
+            self.finish(left);
+            return Ok(());
+        };
+        let payload = head.unpack(self.salt, stored, &mut self.zstd);
+        self.buffer.skip(HEAD + head.stored);
+        if head.flags & (CLOSED | CONTINUED) != 0 && head.inputs == 0 {
+            self.missing(head.number, head.first);
+            self.end = match head.flags & CLOSED != 0 {
+                true => End::Closed,
+                false => End::Continued,
+            };
+            return Ok(());
+        }
+        if head.number < self.expected {
+            // The same file twice, or glued together in the wrong order.
+            self.told.push_back(Piece::Damage(Damage::Unknown {
+                count: u64::from(head.inputs),
+                what: "records that were there already".to_owned(),
+            }));
+            return Ok(());
+        }
+        match payload.and_then(|payload| self.unpacker.load(payload)) {
+            Ok(()) => {
+                self.missing(head.number, head.first);
+                self.expected = head.number + 1;
+            }
+            Err(_) => {
+                self.missing_before(head.number);
+                let gap = self.gap.get_or_insert_default();
+                gap.blocks += 1;
+                gap.records += u64::from(head.inputs);
+                gap.bytes += (HEAD + head.stored) as u64;
+                self.expected = head.number + 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts blocks that are not there.
+    fn missing_before(&mut self, number: u64) {
+        let missing = number.saturating_sub(self.expected);
+        if missing > 0 {
+            self.gap.get_or_insert_default().blocks += missing;
+        }
+    }
+
+    /// A whole block begins at kernel time `until`: tells what was missing before it.
+    fn missing(&mut self, number: u64, until: u64) {
+        self.missing_before(number);
+        self.expected = self.expected.max(number);
+        if let Some(gap) = self.gap.take() {
+            self.told.push_back(Piece::Damage(Damage::Hole {
+                blocks: gap.blocks,
+                records: gap.records,
+                bytes: gap.bytes,
+                after: self.last,
+                until: until.max(self.last),
+            }));
+        }
+    }
+
+    /// Skips to where a block or a file may begin.
+    fn resync(&mut self) -> Result<(), CaptureError> {
+        let bytes = self.buffer.peek(CHUNK)?;
+        let next = bytes
+            .iter()
+            .enumerate()
+            .skip(1)
+            .find(|(at, byte)| {
+                let rest = &bytes[*at..];
+                let magic: &[u8] = match **byte {
+                    byte if byte == BLOCK_MAGIC[0] => &BLOCK_MAGIC,
+                    byte if byte == FILE_MAGIC[0] => &FILE_MAGIC,
+                    _ => return false,
+                };
+                rest.starts_with(magic) || magic.starts_with(rest)
+            })
+            .map_or(bytes.len(), |(at, _)| at);
+        self.gap.get_or_insert_default().bytes += next as u64;
+        self.buffer.skip(next);
+        Ok(())
+    }
+
+    /// Another file follows in the same stream.
+    fn another(&mut self) -> Result<(), CaptureError> {
+        match self.buffer.header() {
+            Ok((header, salt)) => {
+                let goes_on = header.run == self.header.run && header.part > self.header.part;
+                if self.end == End::Open {
+                    self.told.push_back(self.torn(0));
+                }
+                if goes_on {
+                    if header.part > self.header.part + 1 {
+                        let (first, next) = (self.header.part + 1, header.part);
+                        let parts = Damage::Parts { first, next };
+                        self.told.push_back(Piece::Damage(parts));
+                    }
+                    // Blocks that are missing between the files were told as files.
+                    self.expected = header.first_block;
+                } else {
+                    self.expected = header.first_block;
+                    self.last = 0;
+                }
+                self.unpacker = Unpacker::new(&header.layouts, header.abi);
+                self.salt = salt;
+                self.end = End::Open;
+                self.gap = None;
+                self.header = header.clone();
+                self.told.push_back(Piece::Header(Box::new(header)));
+                Ok(())
+            }
+            Err(CaptureError::Read(error)) => Err(CaptureError::Read(error)),
+            Err(_) => self.resync(),
+        }
+    }
+
+    /// The stream is over.
+    fn finish(&mut self, left: u64) {
+        self.done = true;
+        let gap = self.gap.take().unwrap_or_default();
+        if self.end == End::Open || left > 0 || gap.bytes > 0 {
+            let piece = self.torn(left + gap.bytes);
+            self.told.push_back(piece);
+        }
+    }
+
+    /// The contents of the blocks, checked and unpacked.
+    #[cfg(test)]
+    pub(super) fn payloads(mut self) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        while let Some(head) = Head::read(self.salt, self.buffer.peek(HEAD).unwrap()) {
+            let bytes = self.buffer.peek(HEAD + head.stored).unwrap();
+            let stored = &bytes[HEAD..HEAD + head.stored];
+            payloads.push(head.unpack(self.salt, stored, &mut self.zstd).unwrap());
+            self.buffer.skip(HEAD + head.stored);
+        }
+        payloads.retain(|payload| !payload.is_empty());
+        payloads
+    }
+
+    fn torn(&self, bytes: u64) -> Piece {
+        let after = self.last;
+        Piece::Damage(Damage::Torn { bytes, after })
+    }
+}

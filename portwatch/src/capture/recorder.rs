@@ -1,0 +1,357 @@
+//! Taps the pipeline of a live run: everything that it takes goes into the capture, in that order,
+//! and every answer of the machine right behind the record that asked for it.
+
+use super::error::CaptureError;
+use super::fact::{Answer, Fact, Question};
+use super::header::CaptureHeader;
+use super::note::Note;
+use super::pack::Packer;
+use super::redact::Redaction;
+use super::writer::{Fate, Job, Numbered, WriteOptions, Writer};
+use crate::decode::event::{Ktime, Socket, Tgid};
+use crate::enrich::facts::{Facts, ProcessFacts};
+use crate::report::{ClockAnchor, LostCount};
+use crate::sink::tally::EndReason;
+use crate::source::RawRecord;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Bytes of a payload from which on a block is full.
+const BLOCK_FULL: usize = 1 << 20;
+
+/// Blocks that wait for the disk at most; those that come then are left out, and counted.
+const WAITING: usize = 16;
+
+/// How long the beginning and the end of a run wait for a slow disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was read of a process that only the capture wants to know is used again for so long.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Processes of which that is remembered.
+const REMEMBERED: usize = 4096;
+
+/// Older sockets in one note.
+const OLDER_AT_ONCE: usize = 512;
+
+/// The tap; clones share one capture.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    fate: Arc<Fate>,
+    /// Between an input and the last answer it asked for: no block may end here.
+    busy: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct State {
+    packer: Packer,
+    jobs: SyncSender<Job>,
+    number: u64,
+    anchor: Option<ClockAnchor>,
+    redaction: Redaction,
+    patient: bool,
+    /// A record while it is redacted.
+    scratch: Vec<u8>,
+    /// Inputs that are not in the capture.
+    missing: u64,
+    known: HashMap<(Tgid, Ktime), (Instant, Option<ProcessFacts>)>,
+}
+
+impl Recorder {
+    /// Makes the file and starts the thread that writes it.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(
+        options: WriteOptions,
+        mut header: CaptureHeader,
+        redaction: Redaction,
+    ) -> Result<Self, CaptureError> {
+        header.redacted = redaction.words();
+        let (jobs, work) = sync_channel(WAITING);
+        let fate = Arc::new(Fate::default());
+        let packer = Packer::new(&header.layouts);
+        let salt = u32::from_le_bytes(random()?);
+        let path = options.path.display().to_string();
+        let patient = options.patient;
+        let writer = Writer::create(options, header, salt, Arc::clone(&fate))?;
+        let inner = Arc::new(Inner {
+            state: Mutex::new(State {
+                packer,
+                jobs,
+                number: 0,
+                anchor: None,
+                redaction,
+                patient,
+                scratch: Vec::new(),
+                missing: 0,
+                known: HashMap::new(),
+            }),
+            fate,
+            busy: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        });
+        let weak = Arc::downgrade(&inner);
+        let due = move |jobs: &Receiver<Job>| match weak.upgrade() {
+            Some(inner) => inner.due(jobs),
+            None => Vec::new(),
+        };
+        let thread = thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || writer.run(&work, due))
+            .map_err(|error| CaptureError::Create {
+                path,
+                why: error.to_string(),
+            })?;
+        *lock(&inner.thread) = Some(thread);
+        Ok(Self(inner))
+    }
+
+    /// A record, as the kernel gave it. True if the capture knows nothing of the process in it yet.
+    pub fn record(&self, record: &RawRecord) -> bool {
+        let mut state = lock(&self.0.state);
+        if !state.redaction.spares_records() {
+            let State {
+                redaction, scratch, ..
+            } = &mut *state;
+            scratch.clear();
+            scratch.extend_from_slice(record.bytes());
+            redaction.record(scratch);
+            let scratch = std::mem::take(scratch);
+            let stranger = self.with(&mut state, |packer| Ok(packer.record(&scratch)));
+            state.scratch = scratch;
+            return stranger.unwrap_or(false);
+        }
+        self.with(&mut state, |packer| Ok(packer.record(record.bytes())))
+            .unwrap_or(false)
+    }
+
+    /// The rings were drained.
+    pub fn drained(&self) {
+        self.input(|packer| {
+            packer.drained();
+            Ok(())
+        });
+    }
+
+    /// Time has come to `now`.
+    pub fn tick(&self, now: Ktime) {
+        self.input(|packer| {
+            packer.tick(now);
+            Ok(())
+        });
+    }
+
+    /// Something was dropped.
+    pub fn lost(&self, at: Ktime, counts: &[LostCount]) {
+        let counts = counts.to_vec();
+        self.note(&Note::Lost { at, counts });
+    }
+
+    /// The wall clock was set.
+    pub fn anchor(&self, anchor: ClockAnchor) {
+        self.note(&Note::Anchor(anchor));
+        lock(&self.0.state).anchor = Some(anchor);
+    }
+
+    /// A summary, also the last one.
+    pub fn summary(&self, at: Ktime, reason: EndReason) {
+        let reason = reason.word().to_owned();
+        self.note(&Note::Summary { at, reason });
+    }
+
+    /// What the start-up scan met; waits for a slow disk.
+    pub fn older(&self, sockets: &[Socket]) {
+        for some in sockets.chunks(OLDER_AT_ONCE) {
+            let mut some = some.to_vec();
+            {
+                let mut state = lock(&self.0.state);
+                some.iter_mut()
+                    .for_each(|socket| state.redaction.socket(socket));
+            }
+            self.note(&Note::Older(some));
+            self.settled();
+            if lock(&self.0.state).packer.is_full(BLOCK_FULL / 2) {
+                let block = lock(&self.0.state).take();
+                self.hand_over(block, Instant::now() + PATIENCE);
+            }
+        }
+    }
+
+    /// Hands work to the thread, waiting for a slow disk; false if that was in vain.
+    fn hand_over(&self, mut job: Option<Job>, until: Instant) -> bool {
+        while let Some(work) = job.take() {
+            let sent = lock(&self.0.state).jobs.try_send(work);
+            if let Err(TrySendError::Full(work)) = sent {
+                if Instant::now() > until {
+                    return false;
+                }
+                job = Some(work);
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        true
+    }
+
+    /// An answer of the machine to the last input.
+    pub fn fact(&self, question: Question, answer: Answer) {
+        if self.0.fate.failed() {
+            return;
+        }
+        let mut state = lock(&self.0.state);
+        let mut fact = Fact { question, answer };
+        state.redaction.fact(&mut fact);
+        if let Err(error) = state.packer.fact(fact) {
+            log::error!("an answer of the machine {error}");
+        }
+    }
+
+    /// The process of a record that nobody shows: what is known of it for a later replay that does.
+    pub fn background(&self, tgid: Tgid, start: Ktime, facts: &mut dyn Facts) {
+        let known = lock(&self.0.state).known.get(&(tgid, start)).cloned();
+        if let Some((_, facts)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
+            self.fact(Question::Process(tgid, start), Answer::Process(facts));
+            return;
+        }
+        // The recording facts write it down.
+        let answer = facts.process(tgid, start);
+        let mut state = lock(&self.0.state);
+        if state.known.len() >= REMEMBERED {
+            state.known.clear();
+        }
+        state.known.insert((tgid, start), (Instant::now(), answer));
+    }
+
+    /// The last input is done: no answer follows it.
+    pub fn settled(&self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+
+    /// Writes what is left and closes the file. The sentence says why the capture is not whole.
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
+        self.settled();
+        let until = Instant::now() + PATIENCE;
+        let left = lock(&self.0.state).take();
+        if !(self.hand_over(left, until) && self.hand_over(Some(Job::End), until)) {
+            return Some("the capture's disk stands still: its end is missing".to_owned());
+        }
+        if let Some(thread) = lock(&self.0.thread).take() {
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if !thread.is_finished() {
+                return Some("the capture's disk stands still: its end is missing".to_owned());
+            }
+            let _ = thread.join();
+        }
+        let missing = lock(&self.0.state).missing;
+        match (self.0.fate.why(), missing) {
+            (None, 0) => None,
+            (None, missing) => Some(format!(
+                "the disk was too slow: {missing} records are not in the capture"
+            )),
+            (Some(why), missing) => Some(format!("{why}; {missing} records behind are not in it")),
+        }
+    }
+
+    fn note(&self, note: &Note) {
+        self.input(|packer| packer.note(note));
+    }
+
+    fn input<T>(&self, pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>) -> Option<T> {
+        self.with(&mut lock(&self.0.state), pack)
+    }
+
+    fn with<T>(
+        &self,
+        state: &mut State,
+        pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>,
+    ) -> Option<T> {
+        if self.0.fate.failed() {
+            state.missing += 1;
+            return None;
+        }
+        if state.packer.is_full(BLOCK_FULL) {
+            state.flush();
+        }
+        if state.packer.inputs() == 0 {
+            // Full: the thread has work, and comes back to this block behind it.
+            let _ = state.jobs.try_send(Job::Begun);
+        }
+        self.0.busy.store(true, Ordering::Release);
+        pack(&mut state.packer)
+            .inspect_err(|error| log::error!("an event {error}"))
+            .ok()
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Job> {
+        let content = self.packer.take()?;
+        let number = self.number;
+        self.number += 1;
+        let anchor = self.anchor.take();
+        Some(Job::Block(Numbered {
+            number,
+            content,
+            anchor,
+        }))
+    }
+
+    /// Hands the block over; where the disk is too slow for that, it is left out.
+    fn flush(&mut self) {
+        let Some(job) = self.take() else { return };
+        if self.patient {
+            // The thread never waits for us while it has work.
+            let _ = self.jobs.send(job);
+            return;
+        }
+        if let Err(
+            TrySendError::Full(Job::Block(block)) | TrySendError::Disconnected(Job::Block(block)),
+        ) = self.jobs.try_send(job)
+        {
+            if self.missing == 0 {
+                log::warn!("the disk is too slow for the capture: records are left out of it");
+            }
+            self.missing += u64::from(block.content.inputs);
+        }
+    }
+}
+
+impl Inner {
+    /// What waits, and the block that has waited long enough; a wish to be asked again soon while
+    /// that one is not to be cut.
+    fn due(&self, jobs: &Receiver<Job>) -> Vec<Job> {
+        let mut state = lock(&self.state);
+        let mut work: Vec<Job> = jobs.try_iter().collect();
+        if self.busy.load(Ordering::Acquire) {
+            work.push(Job::Begun);
+        } else {
+            work.extend(state.take());
+        }
+        work
+    }
+}
+
+/// A poisoned lock is taken all the same: no state is left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes that nobody knows beforehand.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CaptureError> {
+    use std::io::Read as _;
+    let mut bytes = [0; N];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(CaptureError::Read)?;
+    Ok(bytes)
+}

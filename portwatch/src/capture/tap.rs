@@ -1,0 +1,90 @@
+//! The machine's answers on their way into a capture.
+
+use super::fact::{Answer, Question};
+use super::recorder::Recorder;
+use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::enrich::facts::{
+    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+};
+use crate::enrich::kernel_user::Tunnel;
+
+/// The machine's facts, each written down as it is answered.
+pub struct RecordingFacts {
+    facts: Box<dyn Facts + Send>,
+    recorder: Recorder,
+}
+
+impl RecordingFacts {
+    /// Asks `facts` and tells `recorder`.
+    #[must_use]
+    pub fn new(facts: Box<dyn Facts + Send>, recorder: Recorder) -> Self {
+        Self { facts, recorder }
+    }
+}
+
+impl Facts for RecordingFacts {
+    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        let answer = self.facts.process(tgid, start);
+        let told = Answer::Process(answer.clone());
+        self.recorder.fact(Question::Process(tgid, start), told);
+        answer
+    }
+
+    fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
+        let answer = self.facts.socket_users(inodes, at);
+        let told = Answer::Users(answer.clone());
+        self.recorder
+            .fact(Question::Users(inodes.to_vec(), at), told);
+        answer
+    }
+
+    fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts {
+        let answer = self.facts.netns(netns, hint);
+        let told = Answer::Netns(answer.clone());
+        self.recorder.fact(Question::Netns(netns, hint), told);
+        answer
+    }
+
+    fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
+        let answer = self.facts.device(netns, index);
+        let told = Answer::Device(answer.clone());
+        self.recorder.fact(Question::Device(netns, index), told);
+        answer
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        let answer = self.facts.cgroup(id);
+        let told = Answer::Cgroup(answer.clone());
+        self.recorder.fact(Question::Cgroup(id), told);
+        answer
+    }
+
+    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
+        let answer = self.facts.range(question);
+        let told = Answer::Range(answer.clone());
+        self.recorder.fact(Question::Range(*question), told);
+        answer
+    }
+
+    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+        let answer = self.facts.tunnel(netns, hint, port);
+        let told = Answer::Tunnel(answer.clone());
+        self.recorder
+            .fact(Question::Tunnel(netns, hint, port), told);
+        answer
+    }
+
+    fn port(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        protocol: Option<u16>,
+        port: Option<u16>,
+    ) -> Option<PortFacts> {
+        let answer = self.facts.port(netns, hint, protocol, port);
+        let told = Answer::Port(answer.clone());
+        self.recorder
+            .fact(Question::Port(netns, hint, protocol, port), told);
+        answer
+    }
+}

@@ -1,0 +1,137 @@
+//! Captures on a real disk, and on one that is full.
+
+use super::super::block::Codec;
+use super::super::{Recorder, Redaction, WriteOptions};
+use super::live::{Moody, Page, raw, replayed, scene, stages};
+use super::made::{assign, bytes};
+use super::{header, start};
+use crate::decode::event::{Ktime, Tgid};
+use crate::sink::filter::EventName;
+use crate::sink::tally::EndReason;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn options(path: &Path) -> WriteOptions {
+    WriteOptions {
+        path: path.to_owned(),
+        ..WriteOptions::default()
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// A long run, told and captured.
+fn long(options: WriteOptions) -> (String, Option<String>) {
+    let page = Page::default();
+    let recorder = Recorder::create(options, header(), Redaction::default()).unwrap();
+    let mut pipeline = stages(
+        &header(),
+        Box::new(Moody::default()),
+        &EventName::ALL,
+        &page,
+    )
+    .tapped(recorder.clone());
+    pipeline.start(start()).unwrap();
+    for n in 0..100_000_u64 {
+        let mut record = assign(n, u32::try_from(n % 50).unwrap() + 5, n % 20_000, 0);
+        record.sock.cookie = n * 77_777;
+        pipeline.record(&raw(bytes(&record))).unwrap();
+    }
+    scene(&mut pipeline, Some(EndReason::Duration));
+    (page.text(), recorder.finish())
+}
+
+#[test]
+fn a_rotation_is_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    let (told, missing) = long(WriteOptions {
+        codec: Codec::None,
+        rotate_size: Some(1 << 20),
+        ..options(&path)
+    });
+    assert_eq!(missing, None);
+    let all = files(dir.path());
+    assert!(all.len() > 3, "{all:?}");
+    let (again, complaints) = replayed(&[dir.path().to_owned()], &EventName::ALL);
+    assert_eq!(complaints, [""; 0]);
+    assert!(told == again, "the replay differs");
+
+    // The files of a run belong together in whatever order they are named.
+    let backwards: Vec<PathBuf> = all.iter().rev().cloned().collect();
+    assert!(replayed(&backwards, &EventName::ALL).0 == told);
+
+    // One from the middle is gone: up to there all is the same, and the summary says so.
+    fs::remove_file(&all[2]).unwrap();
+    let (less, complaints) = replayed(&[dir.path().to_owned()], &EventName::ALL);
+    assert!(
+        complaints
+            .iter()
+            .any(|text| text.contains("of the rotation")),
+        "{complaints:?}"
+    );
+    let summary = less.lines().last().unwrap();
+    assert!(summary.contains(r#""complete":false"#), "{summary}");
+    assert!(less.contains(r#""place":"capture""#));
+    let same = told
+        .lines()
+        .zip(less.lines())
+        .take_while(|(one, other)| one == other)
+        .count();
+    assert!(same > 1000, "{same} lines");
+}
+
+#[test]
+fn only_so_many_files_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    long(WriteOptions {
+        codec: Codec::None,
+        rotate_size: Some(1 << 20),
+        keep: Some(1),
+        ..options(&path)
+    });
+    assert_eq!(files(dir.path()).len(), 2);
+    let (told, complaints) = replayed(&[dir.path().to_owned()], &EventName::ALL);
+    assert!(told.lines().last().unwrap().contains(r#""complete":false"#));
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+}
+
+#[test]
+fn a_full_disk_ends_the_capture_and_not_the_run() {
+    let (told, missing) = long(options(Path::new("/dev/full")));
+    let missing = missing.unwrap();
+    assert!(missing.contains("No space left"), "{missing}");
+    assert!(told.lines().count() > 100_000);
+    assert!(told.lines().last().unwrap().contains(r#""complete":true"#) || told.contains("lost"));
+}
+
+/// The block that is begun goes out by itself: a killed run loses a second at most.
+#[test]
+fn a_block_does_not_wait_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
+    let before = path.metadata().unwrap().len();
+    recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
+    recorder.background(Tgid(5), Ktime(1), &mut Moody::default());
+    recorder.settled();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while path.metadata().unwrap().len() == before && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // As a kill would leave it.
+    let copy = dir.path().join("b.pwcap");
+    fs::copy(&path, &copy).unwrap();
+    let (told, complaints) = replayed(&[copy], &EventName::ALL);
+    assert!(told.contains(r#""type":"assign""#), "{told}");
+    assert!(complaints[0].contains("has no end"), "{complaints:?}");
+    assert_eq!(recorder.finish(), None);
+}

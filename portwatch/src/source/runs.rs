@@ -1,0 +1,212 @@
+//! Which captures belong together: the files of a run, in order.
+
+use crate::capture::{CaptureError, CaptureHeader, CaptureReader, Damage, Piece};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What is read; told apart for the progress bar.
+pub type Bytes = Box<dyn Read>;
+
+/// Opens a file, `-` as standard input.
+pub type Open<'a> = dyn Fn(&Path) -> io::Result<Bytes> + 'a;
+
+/// Why captures cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}`")]
+pub struct RunsError {
+    path: String,
+    #[source]
+    source: CaptureError,
+}
+
+impl RunsError {
+    fn of(path: &Path) -> impl FnOnce(CaptureError) -> Self + '_ {
+        move |source| Self {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}
+
+/// The files of one run, read one after the other.
+pub struct Run {
+    header: CaptureHeader,
+    /// The file that is read and those behind it.
+    files: VecDeque<(PathBuf, u32)>,
+    reader: Option<CaptureReader<Bytes>>,
+    part: u32,
+    told: Option<Damage>,
+    last: u64,
+}
+
+/// The runs in `paths`, in order of their beginning, and files of directories that are no captures
+/// which this build can read, with the reason.
+///
+/// # Errors
+/// A path that was named itself cannot be read.
+pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>), RunsError> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut skipped = Vec::new();
+    for path in paths {
+        if is_stdin(path) {
+            let source = open(path).map_err(CaptureError::Read);
+            let reader = source.and_then(CaptureReader::new);
+            let reader = reader.map_err(RunsError::of(path))?;
+            let mut run = Run::of(reader.header().clone());
+            run.reader = Some(reader);
+            runs.push(run);
+        } else if path.is_dir() {
+            for file in inside(path).map_err(RunsError::of(path))? {
+                match header(&file) {
+                    Ok(header) => join(&mut runs, &file, header),
+                    Err(error) => skipped.push(format!("`{}`: {error}", file.display())),
+                }
+            }
+        } else {
+            let header = header(path).map_err(RunsError::of(path))?;
+            join(&mut runs, path, header);
+        }
+    }
+    for run in &mut runs {
+        run.files.make_contiguous().sort_by_key(|(_, part)| *part);
+        let first = run.files.front().map_or(run.header.part, |(_, part)| *part);
+        run.part = first;
+        if first > 0 {
+            run.told = Some(Damage::Parts {
+                first: 0,
+                next: first,
+            });
+        }
+    }
+    runs.sort_by_key(|run| run.header.begin.anchor.realtime_ns);
+    Ok((runs, skipped))
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The captures in a directory, by their first bytes and not by their names.
+fn inside(dir: &Path) -> Result<Vec<PathBuf>, CaptureError> {
+    let entries = std::fs::read_dir(dir).map_err(CaptureError::Read)?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(CaptureError::Read)?.path();
+        if path.is_file() && CaptureHeader::begins(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(CaptureError::Foreign),
+        false => Ok(files),
+    }
+}
+
+fn header(path: &Path) -> Result<CaptureHeader, CaptureError> {
+    let file = File::open(path).map_err(CaptureError::Read)?;
+    Ok(CaptureReader::new(file)?.header().clone())
+}
+
+fn join(runs: &mut Vec<Run>, path: &Path, header: CaptureHeader) {
+    let part = header.part;
+    let known = runs
+        .iter_mut()
+        .find(|run| run.header.run == header.run && run.reader.is_none());
+    let run = match known {
+        Some(run) => run,
+        None => {
+            runs.push(Run::of(header.clone()));
+            match runs.last_mut() {
+                Some(run) => run,
+                None => return,
+            }
+        }
+    };
+    // The same file under two names is one.
+    if run.files.iter().all(|(_, other)| *other != part) {
+        run.files.push_back((path.to_owned(), part));
+    }
+    if part < run.header.part {
+        run.header = header;
+    }
+}
+
+impl Run {
+    fn of(header: CaptureHeader) -> Self {
+        Self {
+            part: header.part,
+            header,
+            files: VecDeque::new(),
+            reader: None,
+            told: None,
+            last: 0,
+        }
+    }
+
+    /// The header of its first file.
+    #[must_use]
+    pub fn header(&self) -> &CaptureHeader {
+        &self.header
+    }
+
+    /// Another run follows in the same stream.
+    pub(super) fn becomes(&mut self, header: &CaptureHeader) {
+        self.header = header.clone();
+        self.last = 0;
+    }
+
+    /// The next piece of the run; `None` at its end.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn next(&mut self, open: &Open<'_>) -> Result<Option<Piece>, RunsError> {
+        loop {
+            if let Some(damage) = self.told.take() {
+                return Ok(Some(Piece::Damage(damage)));
+            }
+            let Some(reader) = &mut self.reader else {
+                let Some((path, part)) = self.files.front() else {
+                    return Ok(None);
+                };
+                if *part > self.part {
+                    self.told = Some(Damage::Parts {
+                        first: self.part,
+                        next: *part,
+                    });
+                }
+                self.part = part.saturating_add(1);
+                let source = open(path).map_err(CaptureError::Read);
+                let reader = source.and_then(CaptureReader::new);
+                self.reader = Some(reader.map_err(RunsError::of(path))?);
+                continue;
+            };
+            let name = || match self.files.front() {
+                Some((path, _)) => path.clone(),
+                None => PathBuf::from("-"),
+            };
+            match reader.next_piece() {
+                Ok(Some(piece)) => {
+                    if let Piece::Step(step) = &piece {
+                        self.last = self.last.max(step.time.0);
+                    }
+                    return Ok(Some(piece));
+                }
+                Ok(None) => {
+                    let goes_on = reader.ended() == Some(true);
+                    self.reader = None;
+                    self.files.pop_front();
+                    if goes_on && self.files.is_empty() {
+                        self.told = Some(Damage::Torn {
+                            bytes: 0,
+                            after: self.last,
+                        });
+                    }
+                }
+                Err(error) => return Err(RunsError::of(&name())(error)),
+            }
+        }
+    }
+}

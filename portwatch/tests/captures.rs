@@ -1,0 +1,148 @@
+//! Captures and what they must say: every capture in `tests/captures`, in text and in JSON.
+//!
+//! Drop NAME.pwcap there and run `cargo xtask bless`: NAME.txt and NAME.json beside it are what every
+//! later build has to say of it. Captures are never replaced, so that old ones keep replaying.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Set by `cargo xtask bless`: what is said now becomes what has to be said.
+const BLESS: &str = "PORTWATCH_BLESS";
+
+fn captures() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "pwcap"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no capture in {}", dir.display());
+    files
+}
+
+/// What `portwatch replay` prints, without anything of this machine.
+fn replayed(capture: &Path, options: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+        .arg("replay")
+        .args(options)
+        .arg(capture)
+        .env_clear()
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {talk}", capture.display());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_capture_says_what_it_said() {
+    let mut wrong = Vec::new();
+    for capture in captures() {
+        for (end, options) in [
+            ("txt", &["--events", "all", "--neighbours"][..]),
+            ("json", &["--events", "all", "--neighbours", "--json"]),
+        ] {
+            let said = replayed(&capture, options);
+            let golden = capture.with_extension(end);
+            if std::env::var_os(BLESS).is_some() {
+                fs::write(&golden, &said).unwrap();
+                continue;
+            }
+            let expected = fs::read_to_string(&golden).unwrap_or_default();
+            if said != expected {
+                let lines = expected.lines().zip(said.lines());
+                let first = lines.clone().position(|(one, other)| one != other);
+                let at = first.unwrap_or_else(|| lines.count());
+                wrong.push(format!(
+                    "{}, line {}:\n  was {}\n  is  {}",
+                    golden.display(),
+                    at + 1,
+                    expected.lines().nth(at).unwrap_or("(nothing)"),
+                    said.lines().nth(at).unwrap_or("(nothing)"),
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\nif this is meant: `cargo xtask bless`, and read the difference",
+        wrong.join("\n")
+    );
+}
+
+/// Cut anywhere, a capture is played up to there.
+#[test]
+fn a_cut_capture_is_played_up_to_there() {
+    for capture in captures() {
+        let whole = fs::read(&capture).unwrap();
+        let told = replayed(&capture, &["--json", "--events", "all"]);
+        let dir = tempfile::tempdir().unwrap();
+        let cut = dir.path().join("cut.pwcap");
+        fs::write(&cut, &whole[..whole.len() - 70]).unwrap();
+        let less = replayed(&cut, &["--json", "--events", "all"]);
+        let last = less.lines().count() - 1;
+        let same = told
+            .lines()
+            .zip(less.lines())
+            .take(last)
+            .all(|(one, other)| one == other);
+        assert!(same, "{}", capture.display());
+        let summary = less.lines().last().unwrap();
+        assert!(summary.contains(r#""complete":false"#), "{summary}");
+        let strict = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+            .args(["replay", "--strict"])
+            .arg(&cut)
+            .output()
+            .unwrap();
+        assert_eq!(strict.status.code(), Some(2));
+    }
+}
+
+/// By a pipe, several at once, a directory: what is told is the same.
+#[test]
+fn pipes_and_directories() {
+    let capture = captures().remove(0);
+    let told = replayed(&capture, &["--json"]);
+    let piped = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+        .args(["replay", "--json", "-"])
+        .stdin(fs::File::open(&capture).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), told);
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(&capture, dir.path().join("any name")).unwrap();
+    fs::write(dir.path().join("notes.txt"), "not a capture").unwrap();
+    assert_eq!(replayed(dir.path(), &["--json"]), told);
+}
+
+/// Nothing of these is a capture: each has a reason, and none a backtrace.
+#[test]
+fn what_is_no_capture_is_refused_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes, reason) in [
+        ("empty", &b""[..], "is empty"),
+        ("text", b"{\"schema\":\"portwatch/1\"}\n", "not a capture"),
+        ("header", b"\x89PWC\r\n\x1a\n\x01\x02\x03\x04", "is damaged"),
+        (
+            "order",
+            b"\x89PWC\r\n\x1a\n\x04\x03\x02\x01................",
+            "byte order",
+        ),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+            .arg("replay")
+            .arg(&path)
+            .output()
+            .unwrap();
+        let talk = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {talk}");
+        assert!(
+            talk.contains(reason) && output.stdout.is_empty(),
+            "{name}: {talk}"
+        );
+    }
+}

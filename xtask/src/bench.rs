@@ -1,0 +1,218 @@
+//! `cargo xtask bench`: what captures cost, as ratios that were measured in one run.
+//!
+//! The machine's speed cancels out of a ratio and nothing else does: times are those of this run.
+//! A goal that is missed is a failure.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    machine, setup,
+    step::{Step, say},
+};
+
+/// Records of the large capture.
+const MANY: u64 = 10_000_000;
+/// Records that are also written as NDJSON, some 700 bytes each.
+const SOME: u64 = 500_000;
+
+/// What DuckDB needs to read the NDJSON: `python3 -m pip install duckdb`.
+const DUCKDB: &str = "import duckdb, sys, time
+began = time.perf_counter()
+con = duckdb.connect(config={'threads': 1})
+rows = con.sql(f\"select count(*) from read_json('{sys.argv[1]}', format='newline_delimited') where type = 'assign' or type = 'release'\").fetchone()[0]
+print(rows / (time.perf_counter() - began))";
+
+/// Builds, measures and judges.
+pub(crate) fn bench() -> Result<()> {
+    setup::ensure()?;
+    let mut cargo = machine::cargo();
+    cargo.args(["build", "--release", "--package", "portwatch"]);
+    cargo.args(["--example", "capture-bench"]);
+    Step::new("build the benchmark", cargo)
+        .fix("read the compiler's message above")
+        .aloud()?;
+    let dir = machine::scratch().join("bench");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let done = Bench { dir: dir.clone() }.run();
+    // Hundreds of megabytes.
+    let _ = fs::remove_dir_all(dir);
+    done
+}
+
+struct Bench {
+    dir: PathBuf,
+}
+
+impl Bench {
+    fn run(&self) -> Result<()> {
+        let mut goals = Goals::default();
+        let assigns = self.example(&["assigns", "1000000", "zstd"], &["assigns"])?;
+        goals.most(
+            "bytes of an assignment (zstd)",
+            field(&assigns, "bytes_per_record")?,
+            24.0,
+        );
+
+        for codec in ["none", "zstd"] {
+            let told = self.example(&["generate", "2000000", codec], &["some"])?;
+            say(format_args!(
+                "{codec}: {} bytes a record",
+                field(&told, "bytes_per_record")?
+            ));
+            let pack = field(&told, "pack_us")?;
+            goals.most(
+                &format!("us of the tracer's thread a record ({codec})"),
+                pack,
+                match codec {
+                    "none" => 0.1,
+                    _ => 0.3,
+                },
+            );
+        }
+
+        self.example(&["generate", &MANY.to_string(), "zstd"], &["many"])?;
+        let played = self.example(&["replay"], &["many"])?;
+        let speed = field(&played, "per_cpu_second")?;
+        goals.least("inputs replayed a second of one core", speed, 5e6);
+        goals.most(
+            "MiB of memory at most",
+            field(&played, "peak_kib")? / 1024.0,
+            64.0,
+        );
+
+        self.example(&["generate", &SOME.to_string(), "zstd"], &["some"])?;
+        self.example(&["json"], &["some", "some.json"])?;
+        let json = self.dir.join("some.json");
+        match jq(&json)? {
+            Some(rate) => goals.least("times as fast as jq", speed / rate, 100.0),
+            None => goals.skip("jq is not installed: `apt-get install jq`"),
+        }
+        match duckdb(&json)? {
+            Some(rate) => goals.least("times as fast as DuckDB", speed / rate, 3.0),
+            None => goals.skip("no duckdb for python3: `python3 -m pip install duckdb`"),
+        }
+        goals.judge()
+    }
+
+    /// One step of the example, which answers with a line of JSON.
+    fn example(&self, words: &[&str], files: &[&str]) -> Result<String> {
+        say(format_args!("{} {}", words.join(" "), files.join(" ")));
+        let output = Command::new(machine::target().join("release/examples/capture-bench"))
+            .args(words)
+            .args(files.iter().map(|file| self.dir.join(file)))
+            .stderr(Stdio::inherit())
+            .output()
+            .context("the benchmark does not start")?;
+        let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() {
+            bail!("the benchmark ended with {}", output.status);
+        }
+        say(format_args!("  {told}"));
+        Ok(told)
+    }
+}
+
+/// A number of a flat JSON object.
+fn field(json: &str, name: &str) -> Result<f64> {
+    let found = json
+        .split_once(&format!("\"{name}\":"))
+        .map(|(_, rest)| rest);
+    let number = found.and_then(|rest| rest.split([',', '}']).next());
+    number
+        .and_then(|number| number.parse().ok())
+        .with_context(|| format!("no number `{name}` in `{json}`"))
+}
+
+/// Lines that `jq -c .` reads a second.
+fn jq(json: &Path) -> Result<Option<f64>> {
+    if !machine::has("jq") {
+        return Ok(None);
+    }
+    let lines = fs::read(json)?
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    let began = Instant::now();
+    let status = Command::new("jq")
+        .args(["-c", "."])
+        .arg(json)
+        .stdout(Stdio::null())
+        .status()?;
+    if !status.success() {
+        bail!("jq ended with {status}");
+    }
+    Ok(Some(lines as f64 / began.elapsed().as_secs_f64()))
+}
+
+/// Lines that DuckDB's read_json reads a second, on one thread.
+fn duckdb(json: &Path) -> Result<Option<f64>> {
+    let there = Command::new("python3")
+        .args(["-c", "import duckdb"])
+        .output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        return Ok(None);
+    }
+    let output = Command::new("python3")
+        .args(["-c", DUCKDB])
+        .arg(json)
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    Ok(Some(told.trim().parse().with_context(|| {
+        format!("DuckDB: {}", String::from_utf8_lossy(&output.stderr))
+    })?))
+}
+
+/// What was reached and what was not.
+#[derive(Default)]
+struct Goals {
+    missed: usize,
+}
+
+impl Goals {
+    fn most(&mut self, what: &str, is: f64, goal: f64) {
+        self.say(what, is, format!("at most {goal}"), is <= goal);
+    }
+
+    fn least(&mut self, what: &str, is: f64, goal: f64) {
+        self.say(what, is, format!("at least {goal}"), is >= goal);
+    }
+
+    fn say(&mut self, what: &str, is: f64, goal: String, met: bool) {
+        self.missed += usize::from(!met);
+        println!(
+            "{} {what}: {is:.2} ({goal})",
+            if met { "ok  " } else { "MISS" }
+        );
+    }
+
+    fn skip(&mut self, why: &str) {
+        println!("SKIPPED: {why}");
+    }
+
+    fn judge(self) -> Result<()> {
+        match self.missed {
+            0 => Ok(()),
+            missed => bail!("{missed} goals were missed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn numbers_are_found() {
+        let json = r#"{"bytes":5,"bytes_per_record":17.25}"#;
+        assert!((field(json, "bytes_per_record").unwrap() - 17.25).abs() < 1e-9);
+        assert!((field(json, "bytes").unwrap() - 5.0).abs() < 1e-9);
+        assert!(field(json, "seconds").is_err());
+    }
+}
