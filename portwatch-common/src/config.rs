@@ -18,6 +18,18 @@ pub struct Config {
     pub own_tgid: u32,
     /// Not 0: only calls in the network namespaces of the map NETNS are told.
     pub only_netns: u32,
-    /// Padding, 0.
-    pub pad: u32,
+    /// What functions of the kernel serve, so that the system calls' exits leave it to them: bits
+    /// of the `SERVED_` constants.
+    pub served: u32,
+}
+
+impl Config {
+    /// TCP's bind() and listen() that fail for want of a port.
+    pub const SERVED_TCP_PORT: u32 = 1;
+    /// UDP's bind() that fails for want of a port, and its autobind.
+    pub const SERVED_UDP_PORT: u32 = 2;
+    /// TCP's connect() that fails for want of a port.
+    pub const SERVED_CONNECT: u32 = 4;
+    /// Every other end of a bind().
+    pub const SERVED_BIND: u32 = 8;
 }

@@ -41,8 +41,16 @@ impl HookId {
     pub const TASK_FILE: u32 = 11;
     /// `tp_btf/sys_exit`, under lockdown=confidentiality.
     pub const BLIND_EXIT: u32 = 12;
+    /// The function `inet_csk_get_port`.
+    pub const CSK_GET_PORT: u32 = 13;
+    /// The function `udp_lib_get_port`.
+    pub const UDP_GET_PORT: u32 = 14;
+    /// The functions `inet_hash_connect` and `inet6_hash_connect`.
+    pub const HASH_CONNECT: u32 = 15;
+    /// The functions `inet_bind_sk`, `inet_bind` and their IPv6 twins.
+    pub const INET_BIND: u32 = 16;
     /// How many there are.
-    pub const COUNT: u32 = 13;
+    pub const COUNT: u32 = 17;
 }
 
 /// Index into [`Counters::values`]. Numbers are never reused.

@@ -1,12 +1,28 @@
 //! What user space asks for, and the offsets it resolved.
 
 use crate::maps::{CONFIG, NETNS};
-use portwatch_common::Offsets;
+use portwatch_common::{Features, Offsets};
 
 /// Written by the loader (`EbpfLoader::override_global`) before the object is loaded; frozen
 /// afterwards, so that the verifier sees constants and drops the variants a kernel does not have.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = Offsets::ZERO;
+
+/// What this kernel has, written and frozen like [`OFFSETS`]: what it lacks becomes dead code, which
+/// the verifier does not look at.
+#[unsafe(no_mangle)]
+pub(crate) static FEATURES: Features = Features::ALL;
+
+/// The questions to [`FEATURES`].
+pub(crate) mod features {
+    use super::{FEATURES, resolved};
+
+    /// Tracing programs may ask a socket's cookie.
+    #[inline(always)]
+    pub(crate) fn tracing_cookie() -> bool {
+        resolved(&raw const FEATURES.tracing_cookie) != 0
+    }
+}
 
 /// One resolved offset, by the field's name.
 macro_rules! off {
@@ -33,6 +49,14 @@ pub(crate) fn traffic() -> bool {
 #[inline(always)]
 pub(crate) fn refused() -> bool {
     CONFIG.get(0).is_some_and(|config| config.refused != 0)
+}
+
+/// A function of the kernel serves this part of what a system call's exit tells.
+#[inline(always)]
+pub(crate) fn served(part: u32) -> bool {
+    CONFIG
+        .get(0)
+        .is_some_and(|config| config.served & part != 0)
 }
 
 /// Calls in this network namespace are wanted.

@@ -3,20 +3,39 @@
 use crate::{config, maps::FAILURES, owners, sock, stats, task, walk, walk::Asker, watched};
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
-    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_probe_read_user},
 };
 use core::ffi::c_void;
 use portwatch_common::{Call, Counter, FailureRecord, RecordKind, SockAddr};
 
-/// What a system call's exit told.
+/// Where the address of a call stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddrFrom {
+    /// In the caller's memory: a `struct sockaddr`.
+    Caller,
+    /// In the kernel's memory: a `struct sockaddr`.
+    Kernel,
+    /// In the socket: its own end.
+    OwnEnd,
+    /// In the socket: its peer's end.
+    PeerEnd,
+    /// Nowhere.
+    Nothing,
+}
+
+/// What the end of a call told.
 #[derive(Clone, Copy)]
 pub(crate) struct Refusal {
     /// The socket of the call's descriptor.
     pub(crate) sk: u64,
     /// The current task.
     pub(crate) task: u64,
-    /// The `struct sockaddr` in the caller's memory; 0 if the call has none.
+    /// The `struct sockaddr`; 0 if the call has none.
     pub(crate) addr: u64,
+    /// Where the address stands.
+    pub(crate) from: AddrFrom,
+    /// The wanted port, where the probe has it; where `from` is the caller, 0.
+    pub(crate) port: u16,
     /// Positive errno.
     pub(crate) errno: u32,
     /// One of `portwatch_common::Call`'s numbers.
@@ -124,7 +143,9 @@ pub(crate) fn refused(refusal: Refusal) {
 /// `to` was filled.
 #[inline(always)]
 unsafe fn wanted_port(to: *const FailureRecord, refusal: Refusal) -> u16 {
-    if refusal.call == Call::BIND {
+    if refusal.from != AddrFrom::Caller {
+        refusal.port
+    } else if refusal.call == Call::BIND {
         // A failed bind() has cleared the socket's port (net/ipv4/af_inet.c:__inet_bind).
         // SAFETY: the caller's promise.
         unsafe { (*to).addr.port }
@@ -166,18 +187,61 @@ unsafe fn fill(to: *mut FailureRecord, refusal: Refusal, kind: u16, time: u64, i
         } else {
             0
         };
-        if !sockaddr(&raw mut (*to).addr, refusal.addr) {
+        let addr = &raw mut (*to).addr;
+        let told = match refusal.from {
+            AddrFrom::Caller => sockaddr::<true>(addr, refusal.addr),
+            AddrFrom::Kernel => sockaddr::<false>(addr, refusal.addr),
+            AddrFrom::OwnEnd => end_of_socket::<true>(addr, own, refusal.port),
+            AddrFrom::PeerEnd => {
+                end_of_socket::<false>(addr, own, u16::from_be(sock::peer_port_be(own)))
+            }
+            AddrFrom::Nothing => sockaddr::<true>(addr, 0),
+        };
+        if !told {
             (*to).flags |= FailureRecord::FLAG_NO_ADDR;
         }
     }
 }
 
-/// Reads the caller's `sockaddr`; false if there is none or it is not readable.
+/// Writes one end of a socket as the `sockaddr` that named it.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
-unsafe fn sockaddr(to: *mut SockAddr, user: u64) -> bool {
+unsafe fn end_of_socket<const OWN: bool>(to: *mut SockAddr, sk: u64, port: u16) -> bool {
+    let family = sock::family(sk);
+    // SAFETY: the caller's promise.
+    unsafe {
+        sock::fill_address::<OWN>(&raw mut (*to).addr, sk);
+        (*to).scope = sock::bound_dev(sk);
+        (*to).family = family;
+        (*to).port = port;
+    }
+    true
+}
+
+/// `size` bytes of the caller's memory or of the kernel's; false if they are not readable.
+///
+/// # Safety
+/// `to` is valid for writes of `size` bytes.
+#[inline(always)]
+unsafe fn read<const USER: bool>(to: *mut c_void, size: u32, from: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if USER {
+            bpf_probe_read_user(to, size, from as *const c_void) == 0
+        } else {
+            bpf_probe_read_kernel(to, size, from as *const c_void) == 0
+        }
+    }
+}
+
+/// Reads a `sockaddr`; false if there is none or it is not readable.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn sockaddr<const USER: bool>(to: *mut SockAddr, from: u64) -> bool {
     /// Head of `sockaddr_in` and `sockaddr_in6`.
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -192,7 +256,7 @@ unsafe fn sockaddr(to: *mut SockAddr, user: u64) -> bool {
         (*to).scope = 0;
         (*to).family = 0;
         (*to).port = 0;
-        if user == 0 {
+        if from == 0 {
             return false;
         }
         let mut raw = Raw {
@@ -200,19 +264,17 @@ unsafe fn sockaddr(to: *mut SockAddr, user: u64) -> bool {
             port_be: 0,
             word: [0; 4],
         };
-        if bpf_probe_read_user((&raw mut raw).cast(), 8, user as *const c_void) != 0 {
+        if !read::<USER>((&raw mut raw).cast(), 8, from) {
             return false;
         }
         (*to).family = raw.family;
         (*to).port = u16::from_be(raw.port_be);
         if raw.family == sock::AF_INET6 {
-            let from = user.wrapping_add(8) as *const c_void;
-            if bpf_probe_read_user((&raw mut (*to).addr).cast(), 16, from) != 0 {
+            if !read::<USER>((&raw mut (*to).addr).cast(), 16, from.wrapping_add(8)) {
                 return false;
             }
-            let from = user.wrapping_add(24) as *const c_void;
             // A 24-byte sockaddr_in6 (RFC 2133) ends before the scope: 0 then.
-            bpf_probe_read_user((&raw mut (*to).scope).cast(), 4, from);
+            read::<USER>((&raw mut (*to).scope).cast(), 4, from.wrapping_add(24));
         } else {
             (*to).addr[0] = raw.word[0];
             (*to).addr[1] = raw.word[1];

@@ -23,6 +23,7 @@ mod config;
 mod fail;
 mod holder;
 mod maps;
+mod notes;
 mod owners;
 mod probes;
 mod sock;

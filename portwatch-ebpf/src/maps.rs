@@ -8,7 +8,11 @@ use portwatch_common::{
     Config, Counters, HookId, Owner, PortKey, RangeScan, SnapshotRecord, TableScan,
 };
 
-use crate::{probes::Wanted, walk::Walk};
+use crate::{
+    notes::{Key, Note},
+    probes::Wanted,
+    walk::Walk,
+};
 
 /// What user space asks for.
 #[map]
@@ -54,11 +58,15 @@ pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 13
 /// with its initial stack context and drop "dead" branches (docs/kernel-support.md). One slot a
 /// program: a program never runs twice on one CPU at a time, two programs may.
 #[map]
-pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(4, 0);
+pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(11, 0);
 
 /// Task -> what the bind() that it is in wants, for failures that are seen blindly.
 #[map]
 pub(crate) static WANTED: LruHashMap<u64, Wanted> = LruHashMap::with_max_entries(1 << 13, 0);
+
+/// Task and function -> what the call began with.
+#[map]
+pub(crate) static NOTES: LruHashMap<Key, Note> = LruHashMap::with_max_entries(1 << 13, 0);
 
 /// Counters by [`HookId`].
 #[map]

@@ -15,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portwatch::probe::btf::{Btf, Kind, Type};
+use portwatch::probe::functions::DUTIES;
 use portwatch_common::Offsets;
 use portwatch_common::offsets::Want;
 
@@ -46,6 +47,10 @@ const TYPES: &[&str] = &[
     "btf_bpf_sock_from_file",
     "btf_bpf_get_socket_cookie",
     "btf_bpf_get_socket_ptr_cookie",
+    "bpf_func_id",
+    "bpf_map_type",
+    "bpf_attach_type",
+    "pt_regs",
     "btf_trace_sys_enter",
     "btf_trace_sys_exit",
     "btf_trace_inet_sock_set_state",
@@ -159,11 +164,20 @@ impl Strip<'_> {
                 Want::Enum(name) => self.add_enum_with(name)?,
             }
         }
-        for name in FUNCTIONS {
+        let hooked = DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten();
+        for name in FUNCTIONS
+            .iter()
+            .chain(hooked.map(|function| &function.name))
+        {
             self.add_named(name, |kind| kind == Kind::Func)?;
         }
         for name in TYPES {
-            self.add_named(name, |kind| matches!(kind, Kind::Struct | Kind::Typedef))?;
+            self.add_named(name, |kind| {
+                matches!(
+                    kind,
+                    Kind::Struct | Kind::Typedef | Kind::Enum | Kind::Enum64
+                )
+            })?;
         }
         Ok(())
     }

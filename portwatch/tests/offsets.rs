@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use portwatch::probe::btf::{self, Btf, Kind, LookupError, Shape};
+use portwatch::probe::functions::DUTIES;
 use portwatch::probe::offsets::{OffsetsError, resolve};
 use portwatch_common::Offsets;
 use portwatch_common::offsets::{ABSENT, Want};
@@ -36,6 +37,7 @@ const HOOKS: &[&str] = &[
     "__inet_listen_sk",
     "inet_listen",
     "inet_csk_listen_start",
+    "inet_dgram_connect",
     "inet_put_port",
     "inet_twsk_bind_unhash",
     "udp_lib_unhash",
@@ -111,14 +113,8 @@ fn hooks_of_each_kernel() {
     for &hook in HOOKS {
         let mut prototypes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (release, btf) in parsed() {
-            let line = match btf.function(hook) {
-                Ok(found) => {
-                    let params = found.params.iter();
-                    let params: Vec<_> = params
-                        .map(|param| format!("{}: {}", param.name, show(param.shape)))
-                        .collect();
-                    format!("({}) -> {}", params.join(", "), show(found.result))
-                }
+            let line = match prototype(&btf, hook) {
+                Ok(line) => line,
                 Err(LookupError::NoFunction(_)) => "absent".to_owned(),
                 Err(error) => panic!("{release}: {error}"),
             };
@@ -130,6 +126,59 @@ fn hooks_of_each_kernel() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+fn prototype(btf: &Btf<'_>, function: &str) -> Result<String, LookupError> {
+    let found = btf.function(function)?;
+    let params = found.params.iter();
+    let params: Vec<_> = params
+        .map(|param| format!("{}: {}", param.name, show(param.shape)))
+        .collect();
+    Ok(format!("({}) -> {}", params.join(", "), show(found.result)))
+}
+
+/// What the hook table says of a function is what every kernel says that has it: a program reads its
+/// arguments and its result by their place.
+#[test]
+fn hooked_functions_have_the_prototypes_of_the_table() {
+    let mut met = BTreeMap::new();
+    for function in DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten() {
+        for (release, btf) in parsed().filter(|(release, btf)| resolve(btf, release).is_ok()) {
+            match prototype(&btf, function.name) {
+                // Since 7.1 the kernel calls its addresses so.
+                Ok(found) => {
+                    let found = found.replace("*sockaddr_unsized", "*sockaddr");
+                    assert_eq!(
+                        found, function.prototype,
+                        "`{}` of {release}",
+                        function.name
+                    );
+                    *met.entry(function.name).or_insert(0) += 1;
+                }
+                Err(LookupError::NoFunction(_)) => {}
+                Err(error) => panic!("{release}: {error}"),
+            }
+        }
+        assert!(
+            met.contains_key(function.name),
+            "no kernel has `{}`",
+            function.name
+        );
+    }
+}
+
+/// Every kernel that is supported has a function for every duty.
+#[test]
+fn every_kernel_has_a_function_for_every_duty() {
+    for (release, btf) in parsed().filter(|(release, btf)| resolve(btf, release).is_ok()) {
+        for duty in DUTIES {
+            let served = duty.ways.iter().any(|way| {
+                way.iter()
+                    .all(|function| btf.function(function.name).is_ok())
+            });
+            assert!(served, "{}: {release}", duty.what);
+        }
+    }
 }
 
 fn show(shape: Shape<'_>) -> String {

@@ -3,6 +3,7 @@
 mod adversary;
 mod advice;
 mod assign;
+mod backends;
 mod capture;
 mod causes;
 mod circumstance;

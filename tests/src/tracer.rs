@@ -108,6 +108,7 @@ impl Tracer {
         if let Some(event) = self.seen.iter().find(|event| wanted(event)) {
             return Ok(event.clone());
         }
+        let timeout = wait::patient(timeout);
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -286,7 +287,7 @@ fn wait_ready(ready: PipeReader) -> Result<()> {
         let _ = sender.send(outcome);
     });
     let line = receiver
-        .recv_timeout(START)
+        .recv_timeout(wait::patient(START))
         .context("the tracer did not get ready")??;
     if line != "ready\n" {
         bail!("the tracer ended instead of getting ready (`{line}`)");

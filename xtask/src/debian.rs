@@ -154,7 +154,7 @@ pub(crate) fn apt_install(what: &str, packages: &[&str]) -> Result<()> {
 }
 
 /// One quiet step of apt-get, as root.
-fn apt_get(what: &str, args: &[&str]) -> Result<()> {
+pub(crate) fn apt_get(what: &str, args: &[&str]) -> Result<()> {
     if !machine::has("apt-get") {
         bail!("this way is for Debian and its relatives, and there is no apt-get here");
     }

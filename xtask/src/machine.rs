@@ -63,6 +63,17 @@ pub(crate) fn is_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| effective_uid(&status) == Some(0))
 }
 
+/// The PATH with the directories of root's programs, which a user's PATH may lack.
+pub(crate) fn path_with_sbin() -> String {
+    let path = env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")
+}
+
+/// Whether `program` is on that PATH.
+pub(crate) fn has_with_sbin(program: &str) -> bool {
+    env::split_paths(&path_with_sbin()).any(|directory| directory.join(program).is_file())
+}
+
 /// The effective uid in the text of `/proc/PID/status`.
 fn effective_uid(status: &str) -> Option<u32> {
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;

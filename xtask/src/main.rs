@@ -18,6 +18,7 @@ mod step;
 mod test;
 #[path = "../../portwatch/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -58,6 +59,8 @@ enum Command {
     Bench,
     /// Let the golden captures say from now on what they say now.
     Bless,
+    /// Boot Debian's kernels in QEMU and run the kernel suite on them with every backend.
+    Vm(vm::VmArgs),
     /// Check the format, the lints of both sides, and the dependencies.
     Lint,
 }
@@ -80,6 +83,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test { suite } => test::test(suite),
         Command::Bench => bench::bench(),
         Command::Bless => bless::bless(),
+        Command::Vm(args) => vm::vm(&args),
         Command::Lint => lint::lint(),
     }
 }

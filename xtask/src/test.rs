@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use crate::{
     build, machine, setup,
     step::{Step, say},
+    vm,
 };
 
 /// What marks a test that did not run.
@@ -24,6 +25,9 @@ pub(crate) enum Suite {
     Unit,
     /// The release against this machine's kernel, in network namespaces of its own: root.
     Kernel,
+    /// The release on Debian's kernels in emulated machines, with every backend: a chosen part of
+    /// the kernel suite (`cargo xtask vm` runs all of it): minutes.
+    Vm,
     /// The release against real servers and clients, installed first: root, minutes.
     Real,
 }
@@ -31,9 +35,10 @@ pub(crate) enum Suite {
 /// Runs `suite`, or all but the heavy one.
 pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
     let suites: &[Suite] = match suite {
-        None => &[Suite::Unit, Suite::Kernel],
+        None => &[Suite::Unit, Suite::Kernel, Suite::Vm],
         Some(Suite::Unit) => &[Suite::Unit],
         Some(Suite::Kernel) => &[Suite::Kernel],
+        Some(Suite::Vm) => &[Suite::Vm],
         Some(Suite::Real) => &[Suite::Real],
     };
     let mut report = Report::default();
@@ -42,6 +47,13 @@ pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
         let done = match suite {
             Suite::Unit => unit(&mut report),
             Suite::Kernel => privileged("kernel", &portwatch, &mut report),
+            Suite::Vm => vm::run(
+                vm::Series::ALL,
+                vm::Backend::ALL,
+                &vm::Extent::Chosen,
+                &portwatch,
+                &mut report,
+            ),
             Suite::Real => privileged("real", &portwatch, &mut report),
         };
         if let Err(error) = done {
@@ -143,14 +155,14 @@ fn with_runner((variable, value): &(String, String), portwatch: &Path) -> Comman
 
 /// What has not passed.
 #[derive(Debug, Default)]
-struct Report {
+pub(crate) struct Report {
     failed: Vec<String>,
     skipped: Vec<String>,
 }
 
 impl Report {
     /// Reads a line of a test runner.
-    fn read(&mut self, line: &str) {
+    pub(crate) fn read(&mut self, line: &str) {
         // Without capture the harness's own `test NAME ... ` stands before the first line of a test.
         let told = line
             .strip_prefix("test ")
@@ -163,15 +175,20 @@ impl Report {
     }
 
     /// Notes what we skip ourselves, and says it at once.
-    fn skip(&mut self, why: String) {
+    pub(crate) fn skip(&mut self, why: String) {
         say(format_args!("{SKIPPED} {why}"));
         self.skipped.push(why);
+    }
+
+    /// Notes what failed; why was said already.
+    pub(crate) fn fail(&mut self, what: &str) {
+        self.failed.push(what.to_owned());
     }
 
     /// Success only when nothing failed and, with `strict`, nothing was skipped.
     ///
     /// Silent when all is well: the last lines are then the test runner's own.
-    fn judge(&self, strict: bool) -> Result<()> {
+    pub(crate) fn judge(&self, strict: bool) -> Result<()> {
         if !self.skipped.is_empty() {
             say(format_args!("{} skipped:", self.skipped.len()));
             for why in &self.skipped {

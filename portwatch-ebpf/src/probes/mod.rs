@@ -9,6 +9,7 @@
 //! | UDP send | `sendmsg4/6`, `sys_exit_sendto/sendmsg/sendmmsg` | autobind; its failure |
 //! | close | `cgroup/sock_release` | release |
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
+//! | all of bind(), connect(), autobind | functions of the kernel (`function`) by `trampoline` or `kprobe` | the same, from inside |
 //! | bind() under lockdown=confidentiality | `bind4/6`, `tp_btf/sys_exit` | failure without its holders |
 //! | an exhausted range | scan of a bind table | its holders |
 //! | older sockets | `iter/task_file`, scan of the bind tables | snapshot |
@@ -18,11 +19,14 @@
 mod blind;
 mod cgroup;
 mod exit;
+mod function;
+mod kprobe;
 mod range;
 mod snapshot;
 mod sockops;
 mod syscalls;
 mod tables;
+mod trampoline;
 
 pub(crate) use blind::Wanted;
 

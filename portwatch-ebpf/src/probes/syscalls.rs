@@ -3,7 +3,11 @@
 //! Exit programs only: the saved registers still hold the arguments
 //! (`bpf_task_pt_regs`, Linux 5.15), so no entry program and no hash in between is needed.
 
-use crate::{fail, fail::Refusal, owners, sock, stats, task, traffic};
+use crate::{
+    config,
+    fail::{self, AddrFrom, Refusal},
+    owners, sock, stats, task, traffic,
+};
 use aya_ebpf::{
     EbpfContext,
     bindings::pt_regs,
@@ -12,7 +16,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use core::ffi::c_void;
-use portwatch_common::{Call, Counter, HookId, Origin, Sock};
+use portwatch_common::{Call, Config, Counter, HookId, Origin, Sock};
 
 const EPERM: i64 = -1;
 const EAGAIN: i64 = -11;
@@ -40,6 +44,24 @@ fn socket(task: u64, fd: u32) -> u64 {
         return 0;
     }
     sk
+}
+
+/// What a socket gets its port from.
+#[inline(always)]
+fn get_port(sk: u64) -> u32 {
+    if is_udp(sk) {
+        Config::SERVED_UDP_PORT
+    } else {
+        Config::SERVED_TCP_PORT
+    }
+}
+
+#[inline(always)]
+fn is_udp(sk: u64) -> bool {
+    matches!(
+        sock::protocol(sk),
+        sock::IPPROTO_UDP | sock::IPPROTO_UDPLITE
+    )
 }
 
 /// The same of a call that failed. A descriptor that leads to no socket any more (another thread
@@ -71,14 +93,25 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
         return 0;
     }
     diagnose!(&ctx, "bind: fd {} returned {}", fd, ret);
+    // Functions of the kernel may serve a part of what this hook tells.
+    let served = if ret == EADDRINUSE {
+        get_port(sk)
+    } else {
+        Config::SERVED_BIND
+    };
+    if config::served(served) {
+        return 0;
+    }
     if ret == 0 {
-        bound(sk);
+        bound(HookId::SYS_EXIT_BIND, sk);
         return 0;
     }
     let refusal = Refusal {
         sk,
         task,
         addr,
+        from: AddrFrom::Caller,
+        port: 0,
         errno: ret.wrapping_neg() as u32,
         call: Call::BIND,
         hook: HookId::SYS_EXIT_BIND,
@@ -93,7 +126,7 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
 
 /// A bind() succeeded. IP_BIND_ADDRESS_NO_PORT with port 0 leaves the socket without one.
 #[inline(always)]
-fn bound(user_sk: u64) {
+pub(super) fn bound(hook: u32, user_sk: u64) {
     let sk = sock::port_socket(user_sk);
     if sock::port(sk) == 0 {
         return;
@@ -104,8 +137,8 @@ fn bound(user_sk: u64) {
         Origin::EPHEMERAL_BIND
     };
     owners::forget(sock::cookie(sk));
-    owners::took(HookId::SYS_EXIT_BIND, sock::cookie(sk), sk, origin);
-    traffic::assigned(HookId::SYS_EXIT_BIND, sk, origin, Call::BIND);
+    owners::took(hook, sock::cookie(sk), sk, origin);
+    traffic::assigned(hook, sk, origin, Call::BIND);
 }
 
 /// `syscalls:sys_exit_listen`.
@@ -123,6 +156,8 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
             sk,
             task,
             addr: 0,
+            from: AddrFrom::Caller,
+            port: 0,
             errno: ret.wrapping_neg() as u32,
             call: Call::LISTEN,
             hook: HookId::SYS_EXIT_LISTEN,
@@ -144,8 +179,15 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
         return 0;
     }
     diagnose!(&ctx, "connect: fd {} returned {}", fd, ret);
-    let protocol = sock::protocol(sk);
-    let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
+    let udp = is_udp(sk);
+    let served = if udp {
+        Config::SERVED_UDP_PORT
+    } else {
+        Config::SERVED_CONNECT
+    };
+    if config::served(served) {
+        return 0;
+    }
     if ret == 0 {
         if udp {
             autobound(
@@ -169,6 +211,8 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
             sk,
             task,
             addr,
+            from: AddrFrom::Caller,
+            port: 0,
             errno: ret.wrapping_neg() as u32,
             call: Call::CONNECT,
             hook: HookId::SYS_EXIT_CONNECT,
@@ -198,8 +242,9 @@ fn searched_port(sk: u64, addr: u64) -> bool {
     read == 0 && head[0] == 0 && head[1] == 0 && u32::from_be(head[2]) == 0xffff
 }
 
-/// A UDP socket may have got its port just now.
-#[inline(always)]
+/// A UDP socket may have got its port just now. A stack frame of its own: together with a failure's
+/// it would be too much (512 bytes with everything that is called).
+#[inline(never)]
 pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
     if sock::port(sk) == 0 || sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {
         return;
@@ -234,8 +279,15 @@ fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
     if sk == 0 || sock::port(sock::port_socket(sk)) != 0 {
         return;
     }
-    let protocol = sock::protocol(sk);
-    let udp = protocol == sock::IPPROTO_UDP || protocol == sock::IPPROTO_UDPLITE;
+    let udp = is_udp(sk);
+    let served = if udp {
+        Config::SERVED_UDP_PORT
+    } else {
+        Config::SERVED_CONNECT
+    };
+    if config::served(served) {
+        return;
+    }
     let (addr, call) = if udp {
         (0, Call::AUTOBIND)
     } else {
@@ -251,6 +303,8 @@ fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
             sk,
             task,
             addr,
+            from: AddrFrom::Caller,
+            port: 0,
             errno: ret.wrapping_neg() as u32,
             call,
             hook,

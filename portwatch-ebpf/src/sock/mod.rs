@@ -26,7 +26,7 @@ pub(crate) use tables::{
 
 use crate::config::off;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 use portwatch_common::{PortKey, Sock, offsets::ABSENT};
 
 pub(crate) const AF_INET: u16 = 2;
@@ -177,6 +177,26 @@ pub(crate) fn has_file(sk: u64) -> bool {
     socket != 0 && file != 0
 }
 
+/// `flag` if `value` is not 0, without a branch: the verifier of Linux 6.1 follows each combination of
+/// branches to the end of the program, and ten flags are a thousand of them. In assembly, since the
+/// compiler makes a branch of anything else.
+#[inline(always)]
+fn flag_if(value: u64, flag: u32) -> u32 {
+    let mut one = value;
+    // SAFETY: registers only: `value | -value` has its top bit set unless it is 0.
+    unsafe {
+        asm!(
+            "{one} = -{one}",
+            "{one} |= {value}",
+            "{one} >>= 63",
+            one = inout(reg) one,
+            value = in(reg) value,
+            options(pure, nomem, nostack),
+        );
+    }
+    (one as u32).wrapping_mul(flag)
+}
+
 /// Writes every field of `to`.
 ///
 /// `protocol` is that of the table the socket was found in: a TIME_WAIT socket has none of its own.
@@ -215,13 +235,14 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
         (&raw mut (*to).uid).write_volatile(0);
         (&raw mut (*to).userlocks).write_volatile(0);
         (&raw mut (*to).flags).write_volatile(0);
-        flag(to, bits(sk, off!(skc_ipv6only)) != 0, Sock::FLAG_V6ONLY);
+        flag(to, bits(sk, off!(skc_ipv6only)).into(), Sock::FLAG_V6ONLY);
         // TIME_WAIT is a `struct inet_timewait_sock`, NEW_SYN_RECV a `struct request_sock`: nothing
         // behind `struct sock_common` may be read of them as a `struct sock`.
         if state == Sock::STATE_TIME_WAIT {
             fill_time_wait(to, sk);
         } else {
-            flag(to, bits(sk, off!(skc_net_refcnt)) == 0, Sock::FLAG_KERNEL);
+            let counted = u64::from(bits(sk, off!(skc_net_refcnt)));
+            flag(to, counted ^ 1, Sock::FLAG_KERNEL);
             if state != Sock::STATE_NEW_SYN_RECV {
                 fill_full(to, sk);
             }
@@ -229,18 +250,16 @@ pub(crate) unsafe fn fill(to: *mut Sock, sk: u64, protocol: u16) {
     }
 }
 
-/// Sets a flag if it holds.
+/// Sets a flag if `value` is not 0.
 ///
 /// # Safety
 /// `to` is valid for reads and writes.
 #[inline(always)]
-unsafe fn flag(to: *mut Sock, holds: bool, flag: u32) {
-    if holds {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let flags = &raw mut (*to).flags;
-            flags.write_volatile(flags.read_volatile() | flag);
-        }
+unsafe fn flag(to: *mut Sock, value: u64, flag: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let flags = &raw mut (*to).flags;
+        flags.write_volatile(flags.read_volatile() | flag_if(value, flag));
     }
 }
 
@@ -256,8 +275,10 @@ unsafe fn fill_time_wait(to: *mut Sock, sk: u64) {
         if read::<u8>(sk, off!(tw_substate)) == Sock::STATE_FIN_WAIT2 {
             (&raw mut (*to).state).write_volatile(Sock::STATE_FIN_WAIT2);
         }
-        let connected = has_connect_bind() && bits(sk, off!(tw_connect_bind)) != 0;
-        flag(to, connected, Sock::FLAG_CONNECT_BIND);
+        if has_connect_bind() {
+            let connected = bits(sk, off!(tw_connect_bind));
+            flag(to, connected.into(), Sock::FLAG_CONNECT_BIND);
+        }
     }
 }
 
@@ -269,24 +290,27 @@ unsafe fn fill_time_wait(to: *mut Sock, sk: u64) {
 unsafe fn fill_full(to: *mut Sock, sk: u64) {
     // SAFETY: the caller's promise.
     unsafe {
-        flag(to, true, Sock::FLAG_FULL);
+        flag(to, 1, Sock::FLAG_FULL);
         (&raw mut (*to).uid).write_volatile(read(sk, off!(sk_uid)));
         let locks = userlocks(sk);
         (&raw mut (*to).userlocks).write_volatile(locks);
-        let connected = has_connect_bind() && locks & Sock::CONNECT_BIND != 0;
-        flag(to, connected, Sock::FLAG_CONNECT_BIND);
-        let group: u64 = read(sk, off!(sk_reuseport_cb));
-        flag(to, group != 0, Sock::FLAG_REUSEPORT_GROUP);
-        fill_inet_flags(to, sk);
-        let socket: u64 = read(sk, off!(sk_socket));
-        if socket != 0 {
-            flag(to, true, Sock::FLAG_HAS_SOCKET);
-            let file: u64 = read(socket, off!(socket_file));
-            flag(to, file != 0, Sock::FLAG_HAS_FILE);
-            let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
-            let inode = alloc.wrapping_add(u64::from(off!(socket_alloc_inode)));
-            (&raw mut (*to).inode).write_volatile(read(inode, off!(inode_ino)));
+        if has_connect_bind() {
+            let connected = u64::from(locks & Sock::CONNECT_BIND);
+            flag(to, connected, Sock::FLAG_CONNECT_BIND);
         }
+        flag(
+            to,
+            read(sk, off!(sk_reuseport_cb)),
+            Sock::FLAG_REUSEPORT_GROUP,
+        );
+        fill_inet_flags(to, sk);
+        // Without a socket both reads fail, and a failed read is 0.
+        let socket: u64 = read(sk, off!(sk_socket));
+        flag(to, socket, Sock::FLAG_HAS_SOCKET);
+        flag(to, read(socket, off!(socket_file)), Sock::FLAG_HAS_FILE);
+        let alloc = socket.wrapping_sub(u64::from(off!(socket_alloc_socket)));
+        let inode = alloc.wrapping_add(u64::from(off!(socket_alloc_inode)));
+        (&raw mut (*to).inode).write_volatile(read(inode, off!(inode_ino)));
     }
 }
 
@@ -300,15 +324,43 @@ unsafe fn fill_inet_flags(to: *mut Sock, sk: u64) {
     unsafe {
         if off!(inet_flags) != ABSENT {
             let word: u64 = read(sk, off!(inet_flags));
-            let is = |bit: u32| word >> (bit & 63) & 1 != 0;
+            let is = |bit: u32| word >> (bit & 63) & 1;
             flag(to, is(off!(inet_flag_no_port)), Sock::FLAG_BIND_NO_PORT);
             flag(to, is(off!(inet_flag_freebind)), Sock::FLAG_FREEBIND);
             flag(to, is(off!(inet_flag_transparent)), Sock::FLAG_TRANSPARENT);
         } else if off!(inet_no_port) != ABSENT {
-            let is = |field: u32| bits(sk, field) != 0;
+            let is = |field: u32| u64::from(bits(sk, field));
             flag(to, is(off!(inet_no_port)), Sock::FLAG_BIND_NO_PORT);
             flag(to, is(off!(inet_freebind)), Sock::FLAG_FREEBIND);
             flag(to, is(off!(inet_transparent)), Sock::FLAG_TRANSPARENT);
+        }
+    }
+}
+
+/// Writes the address of one end of a socket as a `sockaddr` has it: an IPv4 address in the first
+/// four bytes, zeros behind it.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn fill_address<const OWN: bool>(to: *mut [u8; 16], sk: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if family(sk) == AF_INET6 {
+            let offset = if OWN {
+                off!(skc_v6_rcv_saddr)
+            } else {
+                off!(skc_v6_daddr)
+            };
+            copy(to, sk, offset);
+        } else {
+            zero16(to);
+            let offset = if OWN {
+                off!(skc_rcv_saddr)
+            } else {
+                off!(skc_daddr)
+            };
+            copy::<4>(to.cast(), sk, offset);
         }
     }
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 /// A question of the [`Facts`] trait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
+    /// [`Facts::sees_processes`].
+    SeesProcesses,
     /// [`Facts::process`].
     Process(Tgid, Ktime),
     /// [`Facts::socket_users`].
@@ -33,6 +35,8 @@ pub enum Question {
 /// The answer to each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
+    /// Whether processes can be looked up at all.
+    SeesProcesses(bool),
     /// A process, or that it is gone.
     Process(Option<ProcessFacts>),
     /// Who has which socket.
@@ -99,6 +103,15 @@ impl Told {
 }
 
 impl Facts for Told {
+    fn sees_processes(&mut self) -> bool {
+        self.answer(&Question::SeesProcesses, |answer| match answer {
+            Answer::SeesProcesses(sees) => Some(*sees),
+            _ => None,
+        })
+        // Captures from before this was asked are of builds that took it for granted.
+        .unwrap_or(true)
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.answer(&Question::Process(tgid, start), |answer| match answer {
             Answer::Process(facts) => Some(facts.clone()),

@@ -119,6 +119,7 @@ impl Redaction {
             | Answer::Port(None)
             | Answer::Users(_)
             | Answer::Netns(_)
+            | Answer::SeesProcesses(_)
             | Answer::Tunnel(_)
             | Answer::Device(_) => {}
         }

@@ -23,6 +23,13 @@ impl RecordingFacts {
 }
 
 impl Facts for RecordingFacts {
+    fn sees_processes(&mut self) -> bool {
+        let answer = self.facts.sees_processes();
+        self.recorder
+            .fact(Question::SeesProcesses, Answer::SeesProcesses(answer));
+        answer
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         let answer = self.facts.process(tgid, start);
         let told = Answer::Process(answer.clone());

@@ -1,5 +1,7 @@
 //! `portwatch doctor`: what this kernel allows, every hook, every refusal with its reason.
 
+mod btf;
+
 use super::args::{DoctorArgs, Format};
 use super::exit::Status;
 use super::runtime;
@@ -40,6 +42,9 @@ struct Check {
 
 /// Attaches everything, tells how that went, takes it off again.
 pub(super) fn run(args: &DoctorArgs) -> Result<Status> {
+    if let Some(file) = &args.btf {
+        return btf::run(file, args.format.format());
+    }
     let environment = Environment::probe();
     let started = runtime()?.block_on(async { Tracer::start(&TracerOptions::default()) });
     let (start, error) = match started {
@@ -125,7 +130,7 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {mark}  {name:<15} {}", escape(found))?;
     }
     if let Some(start) = &findings.start {
-        writeln!(out, "backend: {}", backend(start))?;
+        writeln!(out, "backend: {}", start.backend.word())?;
         for hook in &start.hooks {
             writeln!(out, "  ok    {:<11} {}", hook.kind, hook.target)?;
         }
@@ -162,12 +167,4 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "nothing can be traced: {}", escape(error))?;
     }
     Ok(())
-}
-
-fn backend(start: &Start) -> &'static str {
-    match start.backend {
-        crate::report::BackendName::Trampoline => "trampoline",
-        crate::report::BackendName::Kprobe => "kprobe",
-        crate::report::BackendName::Tracepoint => "tracepoint",
-    }
 }

@@ -116,6 +116,7 @@ fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
     let defaults = LoadOptions::default();
     TracerOptions {
         load: LoadOptions {
+            backend: args.trace.backend.choice(),
             no_udp_autobind: args.trace.no_udp_autobind,
             traffic_ring: args.trace.ring_size.unwrap_or(defaults.traffic_ring),
             failures_ring: args.trace.ring_size.unwrap_or(defaults.failures_ring),

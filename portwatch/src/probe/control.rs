@@ -96,6 +96,15 @@ impl Control {
         self.write()
     }
 
+    /// Says what functions of the kernel serve, as [`Config::served`].
+    ///
+    /// # Errors
+    /// The kernel refused the write.
+    pub fn serve(&mut self, served: u32) -> Result<(), ControlError> {
+        self.current.served = served;
+        self.write()
+    }
+
     /// From now on a socket without an entry is younger than the probes.
     ///
     /// # Errors

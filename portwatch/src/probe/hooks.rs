@@ -1,7 +1,8 @@
-//! The hook table of the tracepoint backend: every program, where it goes, and what is lost when
-//! the kernel refuses it. docs/architecture.md tells which event each serves.
+//! The hook table, but for the functions of the kernel (`functions`): every program, where it goes,
+//! and what is lost when the kernel refuses it. docs/architecture.md tells which event each serves.
 
-use portwatch_common::HookId;
+use super::functions::ALL_SERVED;
+use portwatch_common::{Config, HookId};
 
 /// Name of the hook that counts under a [`HookId`], as `start` and `lost` tell it.
 #[must_use]
@@ -20,6 +21,10 @@ pub fn name(hook: u32) -> &'static str {
         HookId::PROCESS_EXIT => "sched_process_exit",
         HookId::TASK_FILE => "task_file",
         HookId::BLIND_EXIT => "sys_exit",
+        HookId::CSK_GET_PORT => "inet_csk_get_port",
+        HookId::UDP_GET_PORT => "udp_lib_get_port",
+        HookId::HASH_CONNECT => "inet_hash_connect",
+        HookId::INET_BIND => "inet_bind",
         _ => "unknown",
     }
 }
@@ -37,6 +42,14 @@ pub enum Target {
     CgroupSockAddr(&'static str),
     /// sock_ops there.
     SockOps,
+    /// A trampoline at a function's entry.
+    Fentry(&'static str),
+    /// A trampoline at a function's exit.
+    Fexit(&'static str),
+    /// A kprobe.
+    Kprobe(&'static str),
+    /// A kretprobe.
+    Kretprobe(&'static str),
 }
 
 impl Target {
@@ -48,6 +61,10 @@ impl Target {
             Self::TpBtf(_) => "tp_btf",
             Self::CgroupSock(_) | Self::CgroupSockAddr(_) => "cgroup",
             Self::SockOps => "sock_ops",
+            Self::Fentry(_) => "fentry",
+            Self::Fexit(_) => "fexit",
+            Self::Kprobe(_) => "kprobe",
+            Self::Kretprobe(_) => "kretprobe",
         }
     }
 
@@ -56,9 +73,13 @@ impl Target {
     pub fn name(self) -> String {
         match self {
             Self::Syscall(name) => format!("syscalls:{name}"),
-            Self::TpBtf(name) | Self::CgroupSock(name) | Self::CgroupSockAddr(name) => {
-                name.to_owned()
-            }
+            Self::TpBtf(name)
+            | Self::CgroupSock(name)
+            | Self::CgroupSockAddr(name)
+            | Self::Fentry(name)
+            | Self::Fexit(name)
+            | Self::Kprobe(name)
+            | Self::Kretprobe(name) => name.to_owned(),
             Self::SockOps => "sock_ops".to_owned(),
         }
     }
@@ -67,7 +88,12 @@ impl Target {
     #[must_use]
     pub fn needs_cgroup(self) -> bool {
         match self {
-            Self::Syscall(_) | Self::TpBtf(_) => false,
+            Self::Syscall(_)
+            | Self::TpBtf(_)
+            | Self::Fentry(_)
+            | Self::Fexit(_)
+            | Self::Kprobe(_)
+            | Self::Kretprobe(_) => false,
             Self::CgroupSock(_) | Self::CgroupSockAddr(_) | Self::SockOps => true,
         }
     }
@@ -84,6 +110,9 @@ pub struct Hook {
     pub core: bool,
     /// It only serves UDP autobind (`--no-udp-autobind` leaves it out).
     pub udp_autobind: bool,
+    /// Not needed when functions of the kernel serve all of these bits of [`Config::served`]; 0 =
+    /// always needed.
+    pub unless: u32,
     /// What is lost without it.
     pub lost: &'static str,
 }
@@ -94,18 +123,33 @@ const fn hook(program: &'static str, target: Target, lost: &'static str) -> Hook
         target,
         core: false,
         udp_autobind: false,
+        unless: 0,
         lost,
     }
 }
 
-/// The tracepoint backend's programs. The owners' hooks come first: a failure that is seen while
-/// they are not attached yet would miss its holder's name.
-pub const TRACEPOINT: &[Hook] = &[
+/// What remembers who has which port, whatever tells the failures. Attached first: a failure that is
+/// seen before them would miss its holder's name.
+pub const OWNERS: &[Hook] = &[
     hook(
         "sock_ops",
         Target::SockOps,
         "who connected and who listens: TCP holders without a process have no name",
     ),
+    hook(
+        "sock_release",
+        Target::CgroupSock("sock_release"),
+        "who had a connection that is in TIME_WAIT now, and when a holder closed",
+    ),
+    hook(
+        "process_exit",
+        Target::TpBtf("sched_process_exit"),
+        "that a requester exited: its incident ends as `gave-up`",
+    ),
+];
+
+/// What asks sockets their cookies, for programs that may not: all but trampolines.
+pub const COOKIES: &[Hook] = &[
     hook(
         "post_bind4",
         Target::CgroupSock("post_bind4"),
@@ -142,36 +186,38 @@ pub const TRACEPOINT: &[Hook] = &[
             "which process autobound an IPv6 UDP socket",
         )
     },
-    hook(
-        "sock_release",
-        Target::CgroupSock("sock_release"),
-        "who had a connection that is in TIME_WAIT now, and when a holder closed",
-    ),
-    hook(
-        "process_exit",
-        Target::TpBtf("sched_process_exit"),
-        "that a requester exited: its incident ends as `gave-up`",
-    ),
+];
+
+/// The exits of system calls, for what no function of the kernel tells.
+pub const SYSCALLS: &[Hook] = &[
     Hook {
         core: true,
+        unless: Config::SERVED_BIND | Config::SERVED_TCP_PORT | Config::SERVED_UDP_PORT,
         ..hook(
             "sys_exit_bind",
             Target::Syscall("sys_exit_bind"),
             "every failed bind()",
         )
     },
-    hook(
-        "sys_exit_listen",
-        Target::Syscall("sys_exit_listen"),
-        "every failed listen()",
-    ),
-    hook(
-        "sys_exit_connect",
-        Target::Syscall("sys_exit_connect"),
-        "every failed connect(), and the ports of connected UDP sockets",
-    ),
+    Hook {
+        unless: Config::SERVED_TCP_PORT,
+        ..hook(
+            "sys_exit_listen",
+            Target::Syscall("sys_exit_listen"),
+            "every failed listen()",
+        )
+    },
+    Hook {
+        unless: Config::SERVED_UDP_PORT | Config::SERVED_CONNECT,
+        ..hook(
+            "sys_exit_connect",
+            Target::Syscall("sys_exit_connect"),
+            "every failed connect(), and the ports of connected UDP sockets",
+        )
+    },
     Hook {
         udp_autobind: true,
+        unless: Config::SERVED_UDP_PORT,
         ..hook(
             "sys_exit_sendto",
             Target::Syscall("sys_exit_sendto"),
@@ -180,6 +226,7 @@ pub const TRACEPOINT: &[Hook] = &[
     },
     Hook {
         udp_autobind: true,
+        unless: Config::SERVED_UDP_PORT,
         ..hook(
             "sys_exit_sendmsg",
             Target::Syscall("sys_exit_sendmsg"),
@@ -188,6 +235,7 @@ pub const TRACEPOINT: &[Hook] = &[
     },
     Hook {
         udp_autobind: true,
+        unless: Config::SERVED_UDP_PORT,
         ..hook(
             "sys_exit_sendmmsg",
             Target::Syscall("sys_exit_sendmmsg"),
@@ -234,10 +282,30 @@ pub const BLIND_BLIND_SPOTS: &[&str] = &[
      ended: incidents end by --incident-timeout",
 ];
 
-/// What this backend cannot see on any kernel.
+/// What the exits of system calls cannot see on any kernel.
 pub const TRACEPOINT_BLIND_SPOTS: &[&str] = &[
     "bind, listen and connect through io_uring that fail",
     "bind, listen and connect of 32-bit processes that fail",
     "binds of the kernel's own sockets",
-    "when TIME_WAIT or an orphan lets go of a port",
 ];
+
+/// What functions of the kernel cannot see.
+pub const FUNCTION_BLIND_SPOTS: &[&str] =
+    &["binds that a security module refuses before the network sees them (--events refused)"];
+
+/// What nothing here can see.
+pub const COMMON_BLIND_SPOTS: &[&str] = &["when TIME_WAIT or an orphan lets go of a port"];
+
+/// What cannot be seen when functions of the kernel serve these bits of [`Config::served`].
+#[must_use]
+pub fn blind_spots(served: u32) -> Vec<String> {
+    let mut spots: Vec<&str> = Vec::new();
+    if served != ALL_SERVED {
+        spots.extend(TRACEPOINT_BLIND_SPOTS);
+    }
+    if served & Config::SERVED_BIND != 0 {
+        spots.extend(FUNCTION_BLIND_SPOTS);
+    }
+    spots.extend(COMMON_BLIND_SPOTS);
+    spots.into_iter().map(str::to_owned).collect()
+}

@@ -1,14 +1,19 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
+pub mod attach;
 pub mod btf;
 pub mod cgroup;
 pub mod control;
 #[cfg(feature = "probe-log")]
 pub mod diagnostics;
 pub mod environment;
+pub mod features;
+pub mod functions;
 pub mod hooks;
 pub mod load;
 pub mod losses;
 pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;
+pub mod refusal;
+pub mod support;

@@ -23,6 +23,18 @@ pub enum BackendName {
     Tracepoint,
 }
 
+impl BackendName {
+    /// As `--backend` and JSON write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Trampoline => "trampoline",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
 /// First line: what this run can see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -60,7 +72,8 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Hook {
-    /// Kind of the program: `tracepoint`, `tp_btf`, `cgroup`, `sock_ops`, `iter`.
+    /// Kind of the program: `fentry`, `fexit`, `kprobe`, `kretprobe`, `tracepoint`, `tp_btf`,
+    /// `cgroup`, `sock_ops`, `iter`, `raw_tp`.
     pub kind: String,
     /// Where it is attached.
     pub target: String,

@@ -30,7 +30,7 @@ pub enum SnapshotError {
     #[error("the BPF object has no program `{PROGRAM}`")]
     NoProgram,
     /// The kernel refused it.
-    #[error("the descriptor iterator was refused: {}", crate::probe::load::program_reason(.0))]
+    #[error("the descriptor iterator was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[source] ProgramError),
     /// Its link cannot be made a file.
     #[error("the descriptor iterator cannot be opened")]

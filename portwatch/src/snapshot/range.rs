@@ -33,7 +33,7 @@ pub enum RangeError {
     #[error("the BPF object has no `{0}`")]
     Missing(&'static str),
     /// The kernel refused the program.
-    #[error("the scan of a range of ports was refused: {}", crate::probe::load::program_reason(.0))]
+    #[error("the scan of a range of ports was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[from] ProgramError),
     /// Its state or its ring cannot be used.
     #[error("the state of the scan of a range cannot be used")]

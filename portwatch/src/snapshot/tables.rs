@@ -23,7 +23,7 @@ pub enum TablesError {
     #[error("the BPF object has no `{0}`")]
     Missing(&'static str),
     /// The kernel refused the program.
-    #[error("the scan of the bind tables was refused: {}", crate::probe::load::program_reason(.0))]
+    #[error("the scan of the bind tables was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[from] ProgramError),
     /// Its state cannot be read or written.
     #[error("the state of the scan of the bind tables cannot be used")]

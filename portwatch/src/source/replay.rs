@@ -37,6 +37,10 @@ impl Answers {
 }
 
 impl Facts for Answers {
+    fn sees_processes(&mut self) -> bool {
+        self.with(Told::sees_processes)
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.with(|told| told.process(tgid, start))
     }

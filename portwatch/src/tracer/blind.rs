@@ -7,6 +7,7 @@ use super::losses::Losses;
 use super::{KeepAttached, Tracer, TracerError, TracerOptions, about, ranges};
 use crate::enrich::clock;
 use crate::enrich::live::LiveFacts;
+use crate::probe::attach::{self, Attached};
 use crate::probe::control::Control;
 use crate::probe::environment::{Environment, Lockdown};
 use crate::probe::load::{self, LoadError};
@@ -68,8 +69,15 @@ pub(super) fn start(
         warnings.push(format!("{error}: binds outside of it are not seen"));
     }
     let cgroup = directory.as_ref().ok();
-    let attached = load::attach(&mut loaded, cgroup, &options.load, hooks::BLIND)
-        .map_err(TracerError::LockedDown)?;
+    let mut attached = Attached::default();
+    attach::table(
+        &mut loaded,
+        cgroup,
+        &options.load,
+        hooks::BLIND,
+        &mut attached,
+    )
+    .map_err(TracerError::LockedDown)?;
     let started = clock::now()?;
     let mut facts = LiveFacts::with_finder(Box::new(KeepAttached::new(loaded.ebpf)));
     let anchor = ClockAnchor::now()?;
@@ -82,6 +90,7 @@ pub(super) fn start(
         blind_spots: hooks::BLIND_BLIND_SPOTS
             .iter()
             .chain(hooks::TRACEPOINT_BLIND_SPOTS)
+            .chain(hooks::COMMON_BLIND_SPOTS)
             .map(|spot| (*spot).to_owned())
             .collect(),
         warnings,

@@ -13,12 +13,13 @@ use crate::decode::Found;
 use crate::decode::event::{Ktime, NetnsId};
 use crate::enrich::clock::{self, ClockError};
 use crate::enrich::live::{Descriptor, LiveFacts, ProcScan, SocketFinder};
+use crate::probe::attach::{self, Attached};
 use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
-use crate::probe::load::{self, Attached, LoadError, LoadOptions};
+use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::probe::privilege::{self, PrivilegeError};
 use crate::probe::{cgroup, hooks};
-use crate::report::{BackendName, ClockAnchor, NetnsRange, RefusedHook, Start};
+use crate::report::{ClockAnchor, NetnsRange, RefusedHook, Start};
 use crate::snapshot::{self, Scanner, finder::IteratorFinder, tables::Tables};
 use crate::source::RawRecord;
 use crate::source::live::{Live, SourceError};
@@ -150,7 +151,7 @@ impl Tracer {
             warnings.push(format!("{error}: who took a port is not remembered"));
         }
         let cgroup = directory.as_ref().ok();
-        let mut attached = load::attach(&mut loaded, cgroup, &options.load, hooks::TRACEPOINT)?;
+        let mut attached = attach::attach(&mut loaded, &mut control, cgroup, &options.load)?;
         let started = clock::now()?;
 
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
@@ -170,13 +171,10 @@ impl Tracer {
         let start = Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: release.to_owned(),
-            backend: BackendName::Tracepoint,
+            backend: attached.backend(),
+            blind_spots: hooks::blind_spots(attached.served),
             hooks: attached.hooks,
             hooks_refused: attached.refused,
-            blind_spots: hooks::TRACEPOINT_BLIND_SPOTS
-                .iter()
-                .map(|spot| (*spot).to_owned())
-                .collect(),
             warnings,
             namespaces: ranges(&mut facts, &found.netns),
             clock: anchor,
@@ -254,7 +252,7 @@ fn scan(
     attached: &mut Attached,
     warnings: &mut Vec<String>,
 ) -> (Box<dyn SocketFinder + Send>, Scanned) {
-    let load::Loaded { ebpf, btf } = loaded;
+    let load::Loaded { ebpf, btf, .. } = loaded;
     let mut scanner = match Scanner::load(ebpf, &btf) {
         Ok(scanner) => scanner,
         Err(refusal) => {

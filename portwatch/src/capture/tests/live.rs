@@ -41,6 +41,10 @@ impl Moody {
 }
 
 impl Facts for Moody {
+    fn sees_processes(&mut self) -> bool {
+        self.next() % 6 != 0
+    }
+
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         let n = self.next();
         (n % 5 != 0).then(|| ProcessFacts {

@@ -68,6 +68,7 @@ Examples:
 const DOCTOR: &str = "\
 Examples:
   sudo portwatch doctor
+  portwatch doctor --btf vmlinux.btf.xz
   sudo portwatch doctor --format json";
 
 const GENERATE: &str = "\
@@ -90,6 +91,10 @@ pub struct DemoArgs {
 /// Of `doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {
+    /// Answer for another machine's kernel, from its BTF: a copy of its /sys/kernel/btf/vmlinux, raw
+    /// or packed by xz; needs no root
+    #[arg(long, env = "PORTWATCH_BTF", value_name = "FILE")]
+    pub btf: Option<std::path::PathBuf>,
     /// How it is told.
     #[command(flatten)]
     pub format: FormatArgs,

@@ -144,7 +144,10 @@ fn bad_values_are_told_with_the_way_out() {
         (&["--ready-fd", "x"], "from 3 up"),
         (&["--ring-size", "100"], "256K"),
         (&["--owners", "1"], "1024"),
-        (&["--backend", "kprobe"], "auto, tracepoint"),
+        (
+            &["--backend", "ebpf"],
+            "auto, trampoline, kprobe, tracepoint",
+        ),
         (&["--redact", "name"], "address"),
         (&["--cmdline", "some"], "argv0"),
         (&["--color", "maybe"], "always"),

@@ -1,6 +1,8 @@
 //! How the kernel is watched, and at what cost.
 
 use super::parse;
+use crate::probe::attach::Choice;
+use crate::report::BackendName;
 use clap::{Args, ValueEnum};
 
 /// The kernel side.
@@ -33,8 +35,25 @@ pub struct TraceArgs {
 /// A word of `--backend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendChoice {
-    /// The best that this kernel allows
+    /// The best that this kernel allows, hook by hook
     Auto,
-    /// Tracepoints, cgroup hooks and sock_ops
+    /// The kernel's own functions, by BPF trampolines
+    Trampoline,
+    /// The kernel's own functions, by kprobes
+    Kprobe,
+    /// The exits of system calls, cgroup hooks and sock_ops
     Tracepoint,
+}
+
+impl BackendChoice {
+    /// As the loader takes it.
+    #[must_use]
+    pub fn choice(self) -> Choice {
+        match self {
+            Self::Auto => Choice::Auto,
+            Self::Trampoline => Choice::Only(BackendName::Trampoline),
+            Self::Kprobe => Choice::Only(BackendName::Kprobe),
+            Self::Tracepoint => Choice::Only(BackendName::Tracepoint),
+        }
+    }
 }

@@ -4,7 +4,9 @@ use super::super::escape::escape;
 use super::block::sentence;
 use super::{Look, Palette};
 use crate::report::time::human;
-use crate::report::{BackendName, Body, How, Lost, LostCount, Report, Resolved, Start, Summary};
+use crate::report::{
+    BackendName, Body, How, Lost, LostCount, RefusedHook, Report, Resolved, Start, Summary,
+};
 use std::fmt::Display;
 
 /// What a report warns of, for standard error: losses, refused hooks, what this machine lacks.
@@ -12,16 +14,12 @@ use std::fmt::Display;
 pub fn warnings(report: &Report) -> Vec<String> {
     match &report.body {
         Body::Start(start) => {
-            let refused = start.hooks_refused.iter().map(|hook| {
-                let (kind, target) = (escape(&hook.kind), escape(&hook.target));
-                let (reason, lost) = (escape(&hook.reason), escape(&hook.lost));
-                format!("portwatch: hook {kind} {target} was refused ({reason}): {lost}")
-            });
+            let refused = refusals(&start.hooks_refused);
             let warnings = start
                 .warnings
                 .iter()
                 .map(|text| format!("portwatch: warning: {}", escape(text)));
-            refused.chain(warnings).collect()
+            refused.into_iter().chain(warnings).collect()
         }
         Body::Lost(lost) => lost
             .since_last
@@ -34,6 +32,48 @@ pub fn warnings(report: &Report) -> Vec<String> {
         | Body::Assign(_)
         | Body::Release(_)
         | Body::Summary(_) => Vec::new(),
+    }
+}
+
+/// One line for all hooks of a kind that were refused for one reason: it is one fact.
+fn refusals(refused: &[RefusedHook]) -> Vec<String> {
+    let mut groups: Vec<(&str, &str, Vec<&RefusedHook>)> = Vec::new();
+    for hook in refused {
+        let same = |(kind, reason, _): &&mut (&str, &str, _)| {
+            *kind == family(&hook.kind) && *reason == hook.reason
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, _, hooks)) => hooks.push(hook),
+            None => groups.push((family(&hook.kind), &hook.reason, vec![hook])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(kind, reason, hooks)| {
+            let targets: Vec<_> = hooks.iter().map(|hook| escape(&hook.target)).collect();
+            let mut lost: Vec<_> = hooks.iter().map(|hook| escape(&hook.lost)).collect();
+            lost.dedup();
+            let (noun, verb) = match hooks.len() {
+                1 => ("hook", "was"),
+                _ => ("hooks", "were"),
+            };
+            format!(
+                "portwatch: {noun} {} {} {verb} refused ({}): {}",
+                escape(kind),
+                targets.join(", "),
+                escape(reason),
+                lost.join("; ")
+            )
+        })
+        .collect()
+}
+
+/// Kinds that the kernel allows or refuses together.
+fn family(kind: &str) -> &str {
+    match kind {
+        "fentry" | "fexit" => "trampoline",
+        "kretprobe" => "kprobe",
+        other => other,
     }
 }
 

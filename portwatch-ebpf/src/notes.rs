@@ -1,0 +1,59 @@
+//! What a call began with, kept until it ends: a return probe has no arguments, and a function
+//! deeper in the call wants to know what the caller asked for.
+
+use crate::maps::NOTES;
+
+/// A task and the function it is in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    task: u64,
+    function: u64,
+}
+
+/// The arguments that matter.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Note {
+    /// The `struct sock`.
+    pub(crate) sk: u64,
+    /// An address or a number, by the function.
+    pub(crate) argument: u64,
+}
+
+/// Functions that leave notes.
+pub(crate) mod function {
+    /// `inet_bind_sk`, `inet_bind` and their IPv6 twins; the argument is the `struct sockaddr` in the
+    /// kernel's memory.
+    pub(crate) const BIND: u64 = 1;
+    /// `inet_dgram_connect`; the argument is the `struct sockaddr` in the kernel's memory.
+    pub(crate) const DGRAM_CONNECT: u64 = 2;
+    /// `inet_csk_get_port`; the argument is the wanted port.
+    pub(crate) const CSK_GET_PORT: u64 = 3;
+    /// `udp_lib_get_port`; the argument is the wanted port.
+    pub(crate) const UDP_GET_PORT: u64 = 4;
+    /// `inet_hash_connect` and `inet6_hash_connect`; the argument is the port before the call.
+    pub(crate) const HASH_CONNECT: u64 = 5;
+}
+
+/// A call begins. An LRU map takes what fits; a note that is missing at the end only makes the
+/// failure's address come from the socket.
+#[inline(always)]
+pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
+    let _ = NOTES.insert(Key { task, function }, Note { sk, argument }, 0);
+}
+
+/// The call that the task is in, if it is in that function.
+#[inline(always)]
+pub(crate) fn inside(function: u64, task: u64) -> *const Note {
+    match NOTES.get_ptr(Key { task, function }) {
+        Some(note) => note,
+        None => core::ptr::null(),
+    }
+}
+
+/// The call ends.
+#[inline(always)]
+pub(crate) fn end(function: u64, task: u64) {
+    let _ = NOTES.remove(Key { task, function });
+}

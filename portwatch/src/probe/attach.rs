@@ -1,0 +1,344 @@
+//! Hook by hook into the kernel: what is refused is told with the kernel's reason, and something
+//! else takes its place where there is something.
+//!
+//! Functions of the kernel come first, each by a trampoline, else by a kprobe; what none of them
+//! serves is left to the exits of system calls. Nothing is chosen by the kernel's version.
+
+use super::control::Control;
+use super::functions::{ALL_SERVED, Carrier, DUTIES, Duty, Function, Point};
+use super::hooks::{self, Hook, Target};
+use super::load::{LoadError, LoadOptions, Loaded};
+use super::refusal::program_reason;
+use crate::report::{BackendName, Hook as AttachedHook, RefusedHook};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program,
+    ProgramError, SockOps, TracePoint,
+};
+use std::{fs::File, path::Path};
+
+/// Which of the kernel's hooks may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that each of them allows.
+    #[default]
+    Auto,
+    /// Only these, an error where they are refused.
+    Only(BackendName),
+}
+
+impl Choice {
+    fn allows(self, backend: BackendName) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Only(only) => only == backend,
+        }
+    }
+}
+
+/// What is attached and what is not.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// Attached hooks.
+    pub hooks: Vec<AttachedHook>,
+    /// Refused hooks.
+    pub refused: Vec<RefusedHook>,
+    /// What functions of the kernel serve, as [`portwatch_common::Config::served`].
+    pub served: u32,
+    /// A function is served by a kprobe.
+    kprobes: bool,
+    /// A function is served by a trampoline.
+    trampolines: bool,
+}
+
+impl Attached {
+    /// The name of what tells the failures; of a mixture the better one.
+    #[must_use]
+    pub fn backend(&self) -> BackendName {
+        if self.trampolines {
+            BackendName::Trampoline
+        } else if self.kprobes {
+            BackendName::Kprobe
+        } else {
+            BackendName::Tracepoint
+        }
+    }
+
+    fn attached(&mut self, target: Target) {
+        self.hooks.push(AttachedHook {
+            kind: target.kind().to_owned(),
+            target: target.name(),
+        });
+    }
+
+    fn refused(&mut self, target: Target, reason: String, lost: &str) {
+        self.refused.push(RefusedHook {
+            kind: target.kind().to_owned(),
+            target: target.name(),
+            reason,
+            lost: lost.to_owned(),
+        });
+    }
+}
+
+/// Attaches everything that is wanted and allowed.
+///
+/// # Errors
+/// A hook was refused without which nothing can be told, or all of those that the user chose.
+pub fn attach(
+    loaded: &mut Loaded,
+    control: &mut Control,
+    cgroup: Option<&File>,
+    options: &LoadOptions,
+) -> Result<Attached, LoadError> {
+    let mut attached = Attached::default();
+    table(loaded, cgroup, options, hooks::OWNERS, &mut attached)?;
+    for duty in DUTIES {
+        serve(loaded, duty, options.backend, &mut attached);
+    }
+    if let Choice::Only(only @ (BackendName::Trampoline | BackendName::Kprobe)) = options.backend
+        && attached.served == 0
+    {
+        return Err(LoadError::Backend {
+            backend: only,
+            reason: attached
+                .refused
+                .iter()
+                .map(|hook| format!("{} {}: {}", hook.kind, hook.target, hook.reason))
+                .collect::<Vec<_>>()
+                .join("; "),
+        });
+    }
+    control.serve(attached.served).map_err(LoadError::Control)?;
+    let all_ask =
+        attached.served == ALL_SERVED && !attached.kprobes && loaded.features.tracing_cookie != 0;
+    if !all_ask {
+        table(loaded, cgroup, options, hooks::COOKIES, &mut attached)?;
+    }
+    table(loaded, cgroup, options, hooks::SYSCALLS, &mut attached)?;
+    Ok(attached)
+}
+
+/// Attaches every hook of a table that is needed, going on without those that are refused.
+///
+/// # Errors
+/// A hook was refused without which nothing can be told.
+pub fn table(
+    loaded: &mut Loaded,
+    cgroup: Option<&File>,
+    options: &LoadOptions,
+    table: &[Hook],
+    attached: &mut Attached,
+) -> Result<(), LoadError> {
+    for hook in table {
+        let served = hook.unless != 0 && attached.served & hook.unless == hook.unless;
+        if served || options.no_udp_autobind && hook.udp_autobind {
+            continue;
+        }
+        match attach_one(loaded, hook.program, hook.target, cgroup) {
+            Ok(()) => attached.attached(hook.target),
+            Err(reason) if hook.core && attached.served == 0 => {
+                return Err(LoadError::Core {
+                    hook: hook.target.name(),
+                    reason,
+                });
+            }
+            Err(reason) => attached.refused(hook.target, reason, hook.lost),
+        }
+    }
+    Ok(())
+}
+
+/// Lets functions of the kernel serve a duty, if they can: all of one way, each by what is allowed.
+fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attached) {
+    if duty.needs & !attached.served != 0 || choice == Choice::Only(BackendName::Tracepoint) {
+        return;
+    }
+    let mut refused = Vec::new();
+    for way in duty.ways {
+        let mut held = Vec::new();
+        let done = way
+            .iter()
+            .all(|function| by(loaded, function, choice, &mut held, &mut refused));
+        if done {
+            attached.served |= duty.bit;
+            for (backend, target) in held.iter().map(|(backend, _, target)| (*backend, *target)) {
+                attached.trampolines |= backend == BackendName::Trampoline;
+                attached.kprobes |= backend == BackendName::Kprobe;
+                attached.attached(target);
+            }
+            let by_kprobes = held
+                .iter()
+                .any(|(backend, ..)| *backend == BackendName::Kprobe);
+            // What a better way lacks is no loss if another function tells the same.
+            if by_kprobes {
+                for (target, reason) in refused {
+                    attached.refused(target, reason, "nothing: a kprobe serves in its place");
+                }
+            }
+            return;
+        }
+        for (_, program, _) in held {
+            take_off(loaded, program);
+        }
+    }
+    let lost = match choice {
+        Choice::Auto => format!("{}, in what no system call of 64 bits does", duty.what),
+        Choice::Only(_) => duty.what.to_owned(),
+    };
+    for (target, reason) in refused {
+        attached.refused(target, reason, &lost);
+    }
+}
+
+/// What one way holds so far.
+type Held = Vec<(BackendName, &'static str, Target)>;
+
+/// Attaches the programs of one function: trampolines, else kprobes.
+fn by(
+    loaded: &mut Loaded,
+    function: &Function,
+    choice: Choice,
+    held: &mut Held,
+    refused: &mut Vec<(Target, String)>,
+) -> bool {
+    [
+        (BackendName::Trampoline, function.trampolines),
+        (BackendName::Kprobe, function.kprobes),
+    ]
+    .into_iter()
+    .filter(|(backend, _)| choice.allows(*backend))
+    .any(|(backend, carriers)| {
+        let before = held.len();
+        for carrier in carriers {
+            let target = target(backend, function.name, carrier);
+            if let Err(reason) = attach_one(loaded, carrier.program, target, None) {
+                refused.push((target, reason));
+                for (_, program, _) in held.drain(before..) {
+                    take_off(loaded, program);
+                }
+                return false;
+            }
+            held.push((backend, carrier.program, target));
+        }
+        true
+    })
+}
+
+fn target(backend: BackendName, function: &'static str, carrier: &Carrier) -> Target {
+    match (backend, carrier.point) {
+        (BackendName::Trampoline, Point::Entry) => Target::Fentry(function),
+        (BackendName::Trampoline, Point::Exit) => Target::Fexit(function),
+        (BackendName::Kprobe | BackendName::Tracepoint, Point::Entry) => Target::Kprobe(function),
+        (BackendName::Kprobe | BackendName::Tracepoint, Point::Exit) => Target::Kretprobe(function),
+    }
+}
+
+/// Takes a program out of the kernel again, from wherever it is attached.
+fn take_off(loaded: &mut Loaded, program: &str) {
+    // It may be off already: kprobes of two functions share a program.
+    let _ = match loaded.ebpf.program_mut(program) {
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::KProbe(program)) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// Where the kernel offers kprobes to programs (kernel/events/core.c:perf_kprobe).
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
+
+/// Loads and attaches one program; the kernel's reason if it is refused.
+fn attach_one(
+    loaded: &mut Loaded,
+    name: &str,
+    target: Target,
+    cgroup: Option<&File>,
+) -> Result<(), String> {
+    if target.needs_cgroup() && cgroup.is_none() {
+        return Err("no cgroup2 hierarchy is mounted here".to_owned());
+    }
+    if matches!(target, Target::Kprobe(_) | Target::Kretprobe(_)) && !Path::new(KPROBES).exists() {
+        return Err("this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)".to_owned());
+    }
+    let program = loaded
+        .ebpf
+        .program_mut(name)
+        .ok_or_else(|| format!("the object has no program `{name}`"))?;
+    let loaded_before = program.fd().is_ok();
+    let done = match (target, cgroup) {
+        (Target::Syscall(event), _) => {
+            let program: Result<&mut TracePoint, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load()?;
+                program.attach("syscalls", event).map(drop)
+            })
+        }
+        (Target::TpBtf(event), _) => {
+            let program: Result<&mut BtfTracePoint, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load(event, &loaded.btf)?;
+                program.attach().map(drop)
+            })
+        }
+        (Target::Fentry(function), _) => {
+            let program: Result<&mut FEntry, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load(function, &loaded.btf)?;
+                program.attach().map(drop)
+            })
+        }
+        (Target::Fexit(function), _) => {
+            let program: Result<&mut FExit, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load(function, &loaded.btf)?;
+                program.attach().map(drop)
+            })
+        }
+        (Target::Kprobe(function) | Target::Kretprobe(function), _) => {
+            let program: Result<&mut KProbe, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                if !loaded_before {
+                    program.load()?;
+                }
+                program.attach(function, 0).map(drop)
+            })
+        }
+        // `Single` is flags 0 in BPF_LINK_CREATE: a link always allows others beside it.
+        (Target::CgroupSock(_), Some(cgroup)) => {
+            let program: Result<&mut CgroupSock, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load()?;
+                program.attach(cgroup, CgroupAttachMode::Single).map(drop)
+            })
+        }
+        (Target::CgroupSockAddr(_), Some(cgroup)) => {
+            let program: Result<&mut CgroupSockAddr, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load()?;
+                program.attach(cgroup, CgroupAttachMode::Single).map(drop)
+            })
+        }
+        (Target::SockOps, Some(cgroup)) => {
+            let program: Result<&mut SockOps, ProgramError> = program.try_into();
+            program.and_then(|program| {
+                program.load()?;
+                program.attach(cgroup, CgroupAttachMode::Single).map(drop)
+            })
+        }
+        (Target::CgroupSock(_) | Target::CgroupSockAddr(_) | Target::SockOps, None) => {
+            unreachable!("checked above")
+        }
+    };
+    done.map_err(|error| {
+        // kernel/bpf/cgroup.c:__cgroup_bpf_attach; that we may is checked before.
+        if let ProgramError::SyscallError(refused) = &error
+            && target.needs_cgroup()
+            && refused.io_error.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return "another program holds this hook of the cgroup exclusively (`bpftool cgroup \
+                    tree` shows which)"
+                .to_owned();
+        }
+        program_reason(&error)
+    })
+}

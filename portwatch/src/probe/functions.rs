@@ -1,0 +1,172 @@
+//! The kernel's own functions as hooks: which function tells what, its prototype, its kernels, and
+//! the programs that carry it, by trampoline or by kprobe.
+//!
+//! `tests/offsets.rs` checks every prototype against the BTF of every kernel that has the function.
+//! A function that is there may still be refused (inlined, `notrace`, a local policy), so each is
+//! tried at the start, and the version decides nothing.
+
+use portwatch_common::Config;
+
+/// Where in a function a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// At its entry.
+    Entry,
+    /// When it returns.
+    Exit,
+}
+
+/// One program for a function.
+#[derive(Clone, Copy, Debug)]
+pub struct Carrier {
+    /// Name of the program.
+    pub program: &'static str,
+    /// Where it runs.
+    pub point: Point,
+}
+
+const fn entry(program: &'static str) -> Carrier {
+    Carrier {
+        program,
+        point: Point::Entry,
+    }
+}
+
+const fn exit(program: &'static str) -> Carrier {
+    Carrier {
+        program,
+        point: Point::Exit,
+    }
+}
+
+/// A function of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// Its prototype as the programs take it. `*sockaddr` is `*sockaddr_unsized` since 7.1.
+    pub prototype: &'static str,
+    /// The kernels that have it so.
+    pub kernels: &'static str,
+    /// Its programs as trampolines (fentry, fexit).
+    pub trampolines: &'static [Carrier],
+    /// Its programs as kprobes (kprobe, kretprobe).
+    pub kprobes: &'static [Carrier],
+}
+
+/// A part of what is to be told, and the functions that together tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct Duty {
+    /// Its bit in [`Config::served`].
+    pub bit: u32,
+    /// Bits of the duties without which it cannot be done.
+    pub needs: u32,
+    /// What it tells.
+    pub what: &'static str,
+    /// Sets of functions that tell it, the best first.
+    pub ways: &'static [&'static [Function]],
+}
+
+/// Everything that functions tell. What none of the ways can do is left to the system calls' exits.
+pub const DUTIES: &[Duty] = &[
+    Duty {
+        bit: Config::SERVED_BIND,
+        needs: 0,
+        what: "ports taken by bind(), binds refused for other reasons",
+        ways: &[
+            &[
+                Function {
+                    name: "inet_bind_sk",
+                    prototype: "(sk: *sock, uaddr: *sockaddr, addr_len: i32) -> i32",
+                    kernels: "6.6 and newer",
+                    trampolines: &[entry("fe_bind_sk"), exit("fx_bind_sk")],
+                    kprobes: &[entry("kp_bind_sk"), exit("kr_bind")],
+                },
+                Function {
+                    name: "inet6_bind_sk",
+                    prototype: "(sk: *sock, uaddr: *sockaddr, addr_len: i32) -> i32",
+                    kernels: "6.6 and newer",
+                    trampolines: &[entry("fe_bind6_sk"), exit("fx_bind6_sk")],
+                    kprobes: &[entry("kp_bind_sk"), exit("kr_bind")],
+                },
+            ],
+            &[
+                Function {
+                    name: "inet_bind",
+                    prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32) -> i32",
+                    kernels: "5.8 and newer; from 6.6 on without MPTCP's subflows",
+                    trampolines: &[entry("fe_bind"), exit("fx_bind")],
+                    kprobes: &[entry("kp_bind"), exit("kr_bind")],
+                },
+                Function {
+                    name: "inet6_bind",
+                    prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32) -> i32",
+                    kernels: "5.8 and newer; from 6.6 on without MPTCP's subflows",
+                    trampolines: &[entry("fe_bind6"), exit("fx_bind6")],
+                    kprobes: &[entry("kp_bind"), exit("kr_bind")],
+                },
+            ],
+        ],
+    },
+    Duty {
+        bit: Config::SERVED_TCP_PORT,
+        needs: 0,
+        what: "bind() and listen() of TCP that find their port taken",
+        ways: &[&[Function {
+            name: "inet_csk_get_port",
+            prototype: "(sk: *sock, snum: u16) -> i32",
+            kernels: "5.8 and newer; fails with 1 up to 5.15, with -EADDRINUSE since",
+            trampolines: &[exit("fx_csk_get_port")],
+            kprobes: &[entry("kp_csk_get_port"), exit("kr_csk_get_port")],
+        }]],
+    },
+    Duty {
+        bit: Config::SERVED_UDP_PORT,
+        // Without its note a bind() to port 0 cannot be told from an autobind.
+        needs: Config::SERVED_BIND,
+        what: "bind() of UDP that finds its port taken, and UDP's autobind",
+        ways: &[&[
+            Function {
+                name: "inet_dgram_connect",
+                prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32, flags: i32) -> i32",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_dgram_connect"), exit("fx_dgram_connect")],
+                kprobes: &[entry("kp_dgram_connect"), exit("kr_dgram_connect")],
+            },
+            Function {
+                name: "udp_lib_get_port",
+                prototype: "(sk: *sock, snum: u16, hash2_nulladdr: u32) -> i32",
+                kernels: "5.8 and newer; fails with 1 up to 5.15, with -EADDRINUSE since",
+                trampolines: &[exit("fx_udp_get_port")],
+                kprobes: &[entry("kp_udp_get_port"), exit("kr_udp_get_port")],
+            },
+        ]],
+    },
+    Duty {
+        bit: Config::SERVED_CONNECT,
+        needs: 0,
+        what: "connect() of TCP that finds no port",
+        ways: &[&[
+            Function {
+                name: "inet_hash_connect",
+                prototype: "(death_row: *inet_timewait_death_row, sk: *sock) -> i32",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_hash_connect"), exit("fx_hash_connect")],
+                kprobes: &[entry("kp_hash_connect"), exit("kr_hash_connect")],
+            },
+            Function {
+                name: "inet6_hash_connect",
+                prototype: "(death_row: *inet_timewait_death_row, sk: *sock) -> i32",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_hash6_connect"), exit("fx_hash6_connect")],
+                kprobes: &[entry("kp_hash_connect"), exit("kr_hash_connect")],
+            },
+        ]],
+    },
+];
+
+/// Everything.
+pub const ALL_SERVED: u32 = Config::SERVED_BIND
+    | Config::SERVED_TCP_PORT
+    | Config::SERVED_UDP_PORT
+    | Config::SERVED_CONNECT;

@@ -1,0 +1,141 @@
+//! Which of the kernel's hooks are taken, and what is said of the others.
+
+use anyhow::{Context, Result, ensure};
+use portwatch_tests::event::Body;
+use portwatch_tests::machine::{Machine, Started};
+use portwatch_tests::puppet::Puppet;
+use portwatch_tests::stage::{HERE, PORT, Stage};
+use portwatch_tests::tracer::{Tracer, output};
+
+/// What `--backend` is by default in this run: the machines that are emulated run the suite with each.
+fn wanted() -> String {
+    std::env::var("PORTWATCH_BACKEND").unwrap_or_else(|_| "auto".to_owned())
+}
+
+/// `start` names the backend, its hooks are of that kind, and with it a conflict of each transport is
+/// told, once.
+#[test]
+fn the_backend_that_was_asked_for() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    let address = format!("{HERE}:{PORT}");
+    for kind in ["tcp4", "udp4"] {
+        holder.tell(&format!("open {kind} {kind}"))?;
+        holder.tell(&format!("bind {kind} {address}"))?;
+        binder.tell(&format!("open {kind} {kind}"))?;
+        let refused = binder.ask(&format!("bind {kind} {address}"))?;
+        ensure!(refused.is_err(), "{kind}: {refused:?}");
+        tracer.wait_for(kind, portwatch_tests::wait::PATIENCE, |event| {
+            event
+                .conflict()
+                .is_some_and(|conflict| kind.starts_with(conflict.wanted.transport.as_str()))
+        })?;
+    }
+    let trace = tracer.finish()?;
+    trace.check(true)?;
+    let conflicts = trace.conflicts();
+    ensure!(conflicts.len() == 2, "{conflicts:#?}");
+    for conflict in conflicts {
+        let named = conflict.holders.iter().any(|held| {
+            held.processes
+                .iter()
+                .any(|process| process.pid == holder.pid())
+        });
+        ensure!(named, "{conflict:#?}");
+    }
+    let Some(Body::Start(start)) = trace.events.first().map(|event| &event.body) else {
+        anyhow::bail!("no start");
+    };
+    let backend = start
+        .get("backend")
+        .and_then(serde_json::Value::as_str)
+        .context("no backend")?;
+    let wanted = wanted();
+    ensure!(
+        wanted == "auto" || backend == wanted,
+        "{backend} instead of {wanted}"
+    );
+    let hooks = Started::of(&trace)?.hooks();
+    let (some, none) = match backend {
+        "tracepoint" => ("syscalls:sys_exit_bind", "inet_csk_get_port"),
+        _ => ("inet_csk_get_port", "syscalls:sys_exit_bind"),
+    };
+    ensure!(hooks.contains(&some) && !hooks.contains(&none), "{hooks:?}");
+    Ok(())
+}
+
+/// Half of the hooks refused (`--backend` of something that this kernel has not, or has) is an error
+/// that names the kernel's reason and the way out, or a run with exactly that backend.
+#[test]
+fn a_backend_that_is_refused_is_an_error_with_its_reason() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    for backend in ["trampoline", "kprobe"] {
+        let netns = stage.netns.inode().to_string();
+        let done = output(&[
+            "watch",
+            "--backend",
+            backend,
+            "--netns",
+            &netns,
+            "--duration",
+            "1",
+            "--format",
+            "json",
+        ])?;
+        let talk = String::from_utf8_lossy(&done.stderr);
+        if done.status.success() {
+            let told = String::from_utf8_lossy(&done.stdout);
+            let mark = format!(r#""backend":"{backend}""#);
+            ensure!(told.contains(&mark), "{told}");
+        } else {
+            ensure!(done.status.code() == Some(2), "{:?}", done.status);
+            for words in [
+                format!("this kernel refuses every hook of `--backend {backend}`"),
+                "inet_csk_get_port".to_owned(),
+                "`--backend auto`".to_owned(),
+            ] {
+                ensure!(talk.contains(&words), "`{words}` is not in:\n{talk}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With `auto`, what a better backend lacks is told with the kernel's reason, and what cannot be seen
+/// is what the backend in its place cannot see.
+#[test]
+fn each_refusal_has_its_reason() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let (_, trace) = Machine::whole().trace(&stage.netns, &["--backend", "auto"], |_| Ok(()))?;
+    trace.check(true)?;
+    let started = Started::of(&trace)?;
+    if started.hooks().contains(&"inet_csk_get_port") {
+        return Ok(());
+    }
+    let (reason, lost) = started
+        .refusal_of("inet_csk_get_port")
+        .context("no refusal is told")?;
+    ensure!(
+        !reason.is_empty() && lost.contains("TCP"),
+        "{reason}: {lost}"
+    );
+    let Some(Body::Start(start)) = trace.events.first().map(|event| &event.body) else {
+        anyhow::bail!("no start");
+    };
+    let spots = start
+        .get("blind_spots")
+        .context("no blind spots")?
+        .to_string();
+    for spot in ["io_uring", "32-bit", "kernel's own sockets"] {
+        ensure!(spots.contains(spot), "{spots}");
+    }
+    Ok(())
+}

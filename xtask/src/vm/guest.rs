@@ -1,0 +1,161 @@
+//! What runs inside: the guest's init, and the job.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+
+use super::{Suites, kernel::Kernel};
+use crate::machine;
+
+/// Stands before each line of the console that is meant for us.
+pub(super) const MARK: &str = "portwatch-vm: ";
+
+/// The kernel's command line. The timer's check fails under emulation, and the entropy of a machine
+/// that does nothing comes too late.
+pub(super) const COMMAND_LINE: &str =
+    "console=ttyS0 loglevel=3 panic=-1 mitigations=off no_timer_check random.trust_cpu=on";
+
+/// The host's root, as the guest may see it.
+pub(super) const SHARE: &str =
+    "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap";
+
+/// How many times longer than on a real machine things take at most.
+const PATIENCE: u32 = 12;
+
+/// Tests that `cargo xtask test` runs on each kernel with each backend. A start of the tracer takes
+/// half a minute there, nearly all of it the emulated verifier, so few tests have to prove much: every
+/// made holder found and named, and that the backend is the one that was asked for.
+const CHOSEN: [&str; 2] = ["holders::", "backends::the_backend_that_was_asked_for"];
+
+/// Which of portwatch's backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// BPF trampolines.
+    Trampoline,
+    /// Kprobes.
+    Kprobe,
+    /// Tracepoints.
+    Tracepoint,
+}
+
+impl Backend {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[Self::Trampoline, Self::Kprobe, Self::Tracepoint];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Trampoline => "trampoline",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// How much of the suite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// What fits into a run of CI.
+    Chosen,
+    /// Tests by name.
+    Only(Vec<String>),
+}
+
+/// The guest's first program.
+pub(super) fn init(kernel: &Kernel) -> String {
+    let modules = quote(&kernel.modules().to_string_lossy());
+    let release = &kernel.release;
+    format!(
+        r#"#!/bin/busybox sh
+# Written by `cargo xtask vm`.
+b=/bin/busybox
+die() {{ echo "{MARK}$1"; $b poweroff -f; }}
+$b mkdir -p /proc /sys /dev /host /rw /root
+$b mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+for module in $($b cat /modules/order); do
+    $b insmod "/modules/$module" || die "no module $module"
+done
+$b mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 host /host ||
+    die "the host's root cannot be mounted"
+$b mount -t tmpfs -o size=2G rw /rw
+$b mkdir /rw/upper /rw/work
+$b mount -t overlay -o lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work root /root ||
+    die "no overlay"
+r=/root
+$b mount -t proc proc $r/proc
+$b mount -t sysfs sys $r/sys
+$b mount -t devtmpfs dev $r/dev
+$b mkdir -p $r/dev/pts $r/dev/shm
+$b mount -t devpts pts $r/dev/pts
+$b mount -t tmpfs shm $r/dev/shm
+$b mount -t tmpfs run $r/run
+$b mount -t cgroup2 cgroup2 $r/sys/fs/cgroup
+$b mount -t bpf bpf $r/sys/fs/bpf
+$b mount -t tracefs tracefs $r/sys/kernel/tracing
+$b mount -t debugfs debugfs $r/sys/kernel/debug
+$b mount -t securityfs securityfs $r/sys/kernel/security
+$b mkdir -p "$r/lib/modules/{release}"
+$b mount --bind "/host"{modules} "$r/lib/modules/{release}"
+$b ip link set lo up
+$b hostname guest
+$b cp /job $r/run/job
+echo "{MARK}booted $($b uname -r)"
+$b chroot $r /bin/sh /run/job
+echo "{MARK}done"
+$b sync
+$b poweroff -f
+"#
+    )
+}
+
+/// What is run in the host's root.
+pub(super) fn job(suites: &Suites, backends: &[Backend], extent: &Extent) -> String {
+    let mut job = String::from("export HOME=/root LC_ALL=C.UTF-8 TMPDIR=/tmp\n");
+    for (name, value) in [
+        ("PATH", machine::path_with_sbin()),
+        ("PORTWATCH_BIN", suites.portwatch.to_string_lossy().into()),
+        ("PORTWATCH_TEST_PATIENCE", PATIENCE.to_string()),
+        ("RUST_BACKTRACE", "0".to_owned()),
+    ] {
+        let _ = writeln!(job, "export {name}={}", quote(&value));
+    }
+    let tests = machine::workspace().join("tests");
+    let _ = writeln!(job, "cd {}", quote(&tests.to_string_lossy()));
+    let filters: Vec<&str> = match extent {
+        Extent::Whole => Vec::new(),
+        Extent::Chosen => CHOSEN.to_vec(),
+        Extent::Only(tests) => tests.iter().map(String::as_str).collect(),
+    };
+    let filters: String = filters
+        .iter()
+        .map(|filter| format!(" {}", quote(filter)))
+        .collect();
+    for backend in backends {
+        let name = backend.name();
+        let runner = quote(&suites.kernel.to_string_lossy());
+        let _ = write!(
+            job,
+            "export PORTWATCH_BACKEND={name}\n\
+             {runner} --test-threads=2 --show-output --color never{filters}\n\
+             echo \"{MARK}kernel suite, {name} status $?\"\n"
+        );
+    }
+    job
+}
+
+/// A word of the shell.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_path_is_one_word() {
+        assert_eq!(quote("/a b/it's"), r"'/a b/it'\''s'");
+    }
+}
