@@ -28,7 +28,7 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
     let why = why(conflict, gap, ground);
     let itself = match conflict.holders.first() {
         Some(holder) if holder.blocking && is_own(holder, &conflict.requester) => {
-            "; that is the very same process"
+            "; that is the same process"
         }
         Some(_) | None => "",
     };

@@ -56,7 +56,7 @@ pub(super) fn inherited(holder: &Holder, ground: &Ground) -> String {
 /// No process has the descriptor.
 pub(super) fn in_flight(holder: &Holder) -> String {
     let whose = match holder.processes.first() {
-        Some(first) => format!(", opened by {}", process(first)),
+        Some(first) => format!(", opened by {},", process(first)),
         None => String::new(),
     };
     format!(

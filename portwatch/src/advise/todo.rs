@@ -6,7 +6,8 @@ use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
-    Advice, Cause, Conflict, Holder, HolderKind, OptionName, OriginName, StateName, TransportName,
+    Advice, Cause, Conflict, Holder, HolderKind, HolderProcess, OptionName, OriginName, StateName,
+    TransportName,
 };
 
 /// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
@@ -196,6 +197,15 @@ fn move_port(conflict: &Conflict) -> Option<Advice> {
 }
 
 fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
+    // It was not found with anyone when it was looked for: closed since, most likely.
+    let gone = |p: &HolderProcess| !p.has_socket && p.alive == Some(false);
+    if !holder.processes.is_empty() && holder.processes.iter().all(gone) {
+        return plain(
+            "try-again",
+            "the process that had the connection has ended: try again; if the port is still taken \
+             then, another process has inherited the descriptor",
+        );
+    }
     let who = match holder.processes.is_empty() {
         true => "whoever has it".to_owned(),
         false => owner(holder),

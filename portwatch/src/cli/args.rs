@@ -103,7 +103,9 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches)?;
         let inner = matches.subcommand().map_or(&matches, |(_, inner)| inner);
         if let Some(format) = cli.format_mut() {
-            format.settle(inner);
+            format
+                .settle(inner)
+                .map_err(|text| definition.error(clap::error::ErrorKind::ArgumentConflict, text))?;
         }
         match cli.to_run() {
             Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => {

@@ -6,7 +6,7 @@ use super::runtime;
 use super::watch::{assemble, open};
 use crate::correlate::Options;
 use crate::demo::{Looked, Made, PORT, Watching, differences, roles, roles::Role};
-use crate::report::Start;
+use crate::report::{Conflict, Start};
 use crate::sink::filter::Selection;
 use crate::sink::output::Output;
 use crate::sink::redact::{Cmdline, Redact};
@@ -80,6 +80,9 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
     let made = scene.made()?;
     if format == Format::Text {
         show(&made)?;
+        if let Some(conflict) = &told {
+            show_commands(conflict)?;
+        }
     }
     let Some(conflict) = told else {
         bail!("the case was made, but no conflict was told within {PATIENCE:?}");
@@ -103,6 +106,25 @@ fn show(made: &Made) -> Result<()> {
         if !output.contains(&format!(":{PORT} ")) {
             writeln!(out, "    (nothing listens on {PORT})")?;
         }
+    }
+    Ok(out.flush()?)
+}
+
+/// The commands of the verdict, which would work in its namespace while it lasts.
+fn show_commands(conflict: &Conflict) -> Result<()> {
+    let commands = conflict.advice.iter().filter_map(|a| a.command.as_ref());
+    let commands: Vec<_> = commands.collect();
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let mut out = anstream::stdout();
+    writeln!(
+        out,
+        "\nThis case was made in a network namespace of its own, which is gone by now. For a \
+         conflict of yours\nthe advice has its command below it; here it would have been:"
+    )?;
+    for command in commands {
+        writeln!(out, "    {}", crate::sink::escape::escape(command))?;
     }
     Ok(out.flush()?)
 }

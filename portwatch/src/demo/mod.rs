@@ -9,7 +9,7 @@ mod loopback;
 pub mod roles;
 pub mod scene;
 
-use crate::report::{Cause, Certainty, Conflict, Report};
+use crate::report::{Body, Cause, Certainty, Conflict, Report};
 use crate::sink::{Sink, SinkError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,7 +103,8 @@ pub fn differences(made: &Made, netns: u32, conflict: &Conflict) -> Vec<String> 
 /// The first conflict that passed the filter, kept for the comparison.
 pub type Seen = Arc<Mutex<Option<Conflict>>>;
 
-/// Passes reports on and keeps the first conflict.
+/// Passes reports on and keeps the first conflict as it was told. Commands are left out: the case and
+/// its namespace are gone before anyone can type them.
 pub struct Watching {
     inner: Box<dyn Sink>,
     seen: Seen,
@@ -124,11 +125,19 @@ impl Watching {
 
 impl Sink for Watching {
     fn report(&mut self, report: &Report) -> Result<(), SinkError> {
-        if let crate::report::Body::Conflict(conflict) = &report.body {
+        if let Body::Conflict(conflict) = &report.body {
             self.seen
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert_with(|| (**conflict).clone());
+            let mut told = conflict.clone();
+            for advice in &mut told.advice {
+                advice.command = None;
+            }
+            return self.inner.report(&Report {
+                at: report.at,
+                body: Body::Conflict(told),
+            });
         }
         self.inner.report(report)
     }

@@ -133,6 +133,17 @@ impl Namespaces {
         all
     }
 
+    /// Those of `wanted` to which neither a mount nor a process leads now; none where processes cannot
+    /// be looked at.
+    pub fn absent(&mut self, wanted: &[u32]) -> Vec<u32> {
+        if !self.processes || wanted.is_empty() {
+            return Vec::new();
+        }
+        let all = self.all();
+        let there = |inode: &u32| all.contains(&NetnsId(*inode));
+        wanted.iter().copied().filter(|one| !there(one)).collect()
+    }
+
     /// Runs `ask` on a thread inside a namespace, or on this thread if that is ours; `None` if it
     /// cannot be entered.
     pub fn enter<T: Send>(&mut self, netns: NetnsId, ask: impl FnOnce() -> T + Send) -> Option<T> {

@@ -4,7 +4,7 @@
 //! afterwards. Nothing here is ever `exact`, and the start line says what is lost.
 
 use super::losses::Losses;
-use super::{KeepAttached, Tracer, TracerError, TracerOptions, about, ranges};
+use super::{KeepAttached, Tracer, TracerError, TracerOptions, about, absent, ranges};
 use crate::enrich::clock;
 use crate::enrich::live::LiveFacts;
 use crate::probe::attach::{self, Attached};
@@ -80,6 +80,7 @@ pub(super) fn start(
     .map_err(TracerError::LockedDown)?;
     let started = clock::now()?;
     let mut facts = LiveFacts::with_finder(Box::new(KeepAttached::new(loaded.ebpf)));
+    warnings.extend(absent(&mut facts, options));
     let anchor = ClockAnchor::now()?;
     let start = Start {
         version: env!("CARGO_PKG_VERSION").to_owned(),

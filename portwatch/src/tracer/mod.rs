@@ -167,6 +167,7 @@ impl Tracer {
                     .to_owned(),
             );
         }
+        warnings.extend(absent(&mut facts, options));
         let anchor = ClockAnchor::now()?;
         let start = Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -200,6 +201,18 @@ impl Tracer {
         };
         Ok((tracer, facts, start))
     }
+}
+
+/// Namespaces of the filter that are nowhere.
+fn absent(facts: &mut LiveFacts, options: &TracerOptions) -> Vec<String> {
+    let absent = facts.namespaces().absent(&options.netns).into_iter();
+    let told = absent.map(|inode| {
+        format!(
+            "--netns {inode}: there is no such network namespace now, so nothing is told until \
+             one is made with that inode; `lsns -t net` lists them"
+        )
+    });
+    told.collect()
 }
 
 /// What the start-up scan found.

@@ -6,7 +6,7 @@ use crate::correlate::testing::{
 };
 use crate::correlate::verdict::verdict;
 use crate::decode::event::{
-    Call, Comm, Holder, Ktime, Origin, OwnerSource, State, Transport, Wanted,
+    Call, Comm, Holder, Ktime, Origin, OwnerSource, State, Tgid, Transport, Wanted,
 };
 
 const OSD: &str = "ceph-osd (pid 3013825)";
@@ -314,6 +314,25 @@ fn crowds_are_counted() {
     );
     failure.walk.skipped = 7;
     assert!(say(&failure).ends_with("; at least 1 more socket blocks it as well"));
+}
+
+#[test]
+fn a_process_in_its_own_way_is_told_so() {
+    let mut failure = failure(
+        Transport::Tcp,
+        "0.0.0.0",
+        vec![scanned("0.0.0.0", State::Listen)],
+    );
+    failure.task.tgid = Tgid(3_013_825);
+    let conflict = verdict(&failure, &facts(Some(71234)), &ground()).conflict;
+    assert!(
+        conflict
+            .message
+            .ends_with("(10:12:03 UTC); that is the same process"),
+        "{}",
+        conflict.message
+    );
+    assert_eq!(conflict.advice[0].id, "close-own");
 }
 
 #[test]

@@ -267,6 +267,17 @@ fn another_init_is_not_taken_for_systemd() {
     assert_eq!(systemd.0, "socket-unit");
 }
 
+/// A dead process closes nothing any more.
+#[test]
+fn nobody_waits_for_the_dead_to_close() {
+    let held = called(State::Established, Origin::EphemeralConnect);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut gone = facts(None);
+    gone.processes.clear();
+    let list = advice_on(&failure, &gone, &ground());
+    assert_eq!(ids(&list), ["reserve-port", "try-again", "move-port"]);
+}
+
 /// "Try again" is for a process that was looked for and has ended.
 #[test]
 fn where_nobody_can_look_nothing_is_said_to_have_ended() {

@@ -15,7 +15,7 @@ pub struct LimitArgs {
     pub duration: Option<Duration>,
 
     /// End after so many incidents; repeated attempts of one program are one
-    #[arg(long, env = "PORTWATCH_MAX_CONFLICTS", value_name = "N")]
+    #[arg(long, env = "PORTWATCH_MAX_CONFLICTS", value_name = "N", value_parser = parse::count)]
     pub max_conflicts: Option<NonZeroU64>,
 
     /// End with status 1 if there was a conflict

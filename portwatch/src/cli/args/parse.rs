@@ -1,6 +1,6 @@
 //! Values of options, read strictly: every bad shape has an error that shows a good one.
 
-use std::num::IntErrorKind;
+use std::num::{IntErrorKind, NonZeroU64};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
@@ -27,6 +27,9 @@ pub enum ParseError {
     /// `--duration 0`.
     #[error("the time must be longer than nothing")]
     NoDuration,
+    /// `--max-conflicts 0`.
+    #[error("`{0}` is not a number of incidents; give one from 1 up")]
+    Count(String),
     /// A number that no type holds.
     #[error("{0} is too large")]
     TooLarge(String),
@@ -121,6 +124,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, ParseError> {
         .checked_mul(unit_ms)
         .ok_or_else(|| ParseError::TooLarge(text.to_owned()))?;
     Ok(Duration::from_millis(ms))
+}
+
+/// A number of incidents after which a run ends.
+pub(super) fn count(text: &str) -> Result<NonZeroU64, ParseError> {
+    text.trim()
+        .parse()
+        .map_err(|error: std::num::ParseIntError| {
+            if *error.kind() == IntErrorKind::PosOverflow {
+                ParseError::TooLarge(text.to_owned())
+            } else {
+                ParseError::Count(text.to_owned())
+            }
+        })
 }
 
 /// A descriptor that is not one of the standard three: it is closed after the word.

@@ -36,13 +36,17 @@ impl FormatArgs {
         if self.json { Format::Json } else { self.format }
     }
 
-    /// The command line is stronger than a variable, and its later word than its earlier one.
-    pub(super) fn settle(&mut self, matches: &ArgMatches) {
-        let said = |id| {
-            let said = matches.value_source(id) == Some(ValueSource::CommandLine);
-            matches.index_of(id).filter(|_| said)
-        };
-        self.json &= said("json") >= said("format");
+    /// The command line is stronger than a variable; what is wrong if it says both.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), &'static str> {
+        let said = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (said("json"), said("format")) {
+            (true, true) if self.json && self.format == Format::Text => {
+                return Err("--json and --format text cannot both be meant: leave one of them out");
+            }
+            (false, true) => self.json = false,
+            (true | false, _) => {}
+        }
+        Ok(())
     }
 }
 

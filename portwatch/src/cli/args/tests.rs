@@ -66,8 +66,37 @@ fn without_a_command_it_watches() {
     assert_eq!(plain.format.format(), Format::Text);
     assert_eq!(plain.limits.incident_timeout, Duration::from_secs(30));
     assert_eq!(plain.trace.backend, BackendChoice::Auto);
-    assert_eq!(watch("--json --format text").format.format(), Format::Text);
-    assert_eq!(watch("--format text --json").format.format(), Format::Json);
+    assert_eq!(watch("--json --format json").format.format(), Format::Json);
+}
+
+/// Whoever writes both has one of them from a script, and would not see which won.
+#[test]
+fn two_formats_are_refused() {
+    for line in [
+        &["--json", "--format", "text"][..],
+        &["watch", "--format", "text", "--json"],
+        &["demo", "--json", "--format=text"],
+    ] {
+        let text = refusal(line);
+        assert!(
+            text.contains("--json and --format text cannot both"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn no_incidents_are_not_to_be_waited_for() {
+    for bad in ["0", "-1", "many", ""] {
+        let text = refusal(&[&format!("--max-conflicts={bad}")]);
+        assert!(
+            text.contains(&format!("`{bad}` is not a number of incidents")),
+            "{text}"
+        );
+    }
+    assert!(refusal(&["--max-conflicts", "99999999999999999999"]).contains("too large"));
+    let limit = watch("--max-conflicts 3").limits.max_conflicts;
+    assert_eq!(limit.map(std::num::NonZero::get), Some(3));
 }
 
 #[test]

@@ -82,6 +82,24 @@ fn our_own_namespace_needs_no_way() {
 /// The values of another namespace are read there: a list of its own, longer than any one read of
 /// the standard library, and nothing of it in ours.
 #[test]
+fn a_namespace_that_is_nowhere_is_told() {
+    let mut spaces = namespaces();
+    assert_eq!(spaces.absent(&[5]), [5]);
+    let own = spaces.own().unwrap().0;
+    assert_eq!(spaces.absent(&[own]), [0_u32; 0]);
+    // Where no process can be looked at, it may be there.
+    assert!(
+        Namespaces::new(Path::new("/proc"), false)
+            .absent(&[5])
+            .is_empty()
+    );
+    let Some((_child, netns)) = stranger() else {
+        return;
+    };
+    assert_eq!(spaces.absent(&[netns.0, 6]), [6]);
+}
+
+#[test]
 fn values_are_those_of_the_namespace() {
     let list: Vec<String> = (1..=9999)
         .step_by(2)

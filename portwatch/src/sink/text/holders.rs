@@ -8,7 +8,7 @@ use super::who::endpoint;
 use crate::report::{Holder, HolderKind, StateName};
 use anstyle::Style;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// Groups that are told.
 const GROUPS: usize = 5;
@@ -59,20 +59,32 @@ impl<'a> Group<'a> {
         told.collect::<Vec<_>>().join(", ")
     }
 
-    /// ` with 10.0.0.2:80 and 10.0.0.3`: hosts where they are few.
+    /// `10.0.0.2 and 10.0.0.3` for what was accepted: a client's port says nothing. Else
+    /// `10.0.0.2:80 and 10.0.0.2:81`, which are the ways to end them.
     fn peers(&self) -> String {
-        const NAMED: usize = 2;
-        let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
+        const NAMED: usize = 3;
+        let accepted = self.first().kind == HolderKind::Accepted;
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let mut ends: Vec<String> = Vec::new();
         for peer in self.holders.iter().filter_map(|one| one.peer.as_ref()) {
-            *hosts.entry(peer.address.as_str()).or_default() += 1;
+            let end = match accepted {
+                true => escape(&peer.address).into_owned(),
+                false => endpoint(peer),
+            };
+            let count = counts.entry(end.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                ends.push(end);
+            }
         }
-        let mut by_count: Vec<_> = hosts.into_iter().collect();
-        by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let named = by_count.iter().take(NAMED).map(|(host, _)| escape(host));
-        let named = named.collect::<Vec<_>>();
-        match by_count.len().saturating_sub(NAMED) {
-            0 => named.join(" and "),
-            more => format!("{} and {more} more hosts", named.join(", ")),
+        ends.sort_by_key(|end| std::cmp::Reverse(counts.get(end).copied()));
+        let (named, rest) = ends.split_at(ends.len().min(NAMED));
+        match (rest.len(), named) {
+            (0, [some @ .., last]) if !some.is_empty() => {
+                format!("{} and {last}", some.join(", "))
+            }
+            (0, _) => named.concat(),
+            (more, _) => format!("{} and {more} more", named.join(", ")),
         }
     }
 }
@@ -148,19 +160,15 @@ fn crowd(
             format!("{count} accepted connections at {local} from {peers}: {states}")
         }
         HolderKind::TimeWait => {
-            format!("{count} connections of {local} with {peers}, closed; TIME_WAIT keeps the port")
+            format!("{count} connections {local} -> {peers}, closed; TIME_WAIT keeps the port")
         }
-        HolderKind::Orphan => {
-            format!("{count} connections of {local} with {peers}, closing: {states}")
-        }
+        HolderKind::Orphan => format!("{count} connections {local} -> {peers}, closing: {states}"),
         HolderKind::Connection
         | HolderKind::Listener
         | HolderKind::Bound
         | HolderKind::Udp
         | HolderKind::Kernel
-        | HolderKind::InFlight => {
-            format!("{count} connections of {local} with {peers}: {states}")
-        }
+        | HolderKind::InFlight => format!("{count} connections {local} -> {peers}, {states}"),
     };
     block.field("", Style::new(), &what);
     command_line(block, first, said, look);
