@@ -172,10 +172,21 @@ impl<'a> Started<'a> {
         self.targets("hooks")
     }
 
-    /// The refused hooks' targets.
+    /// The refused hooks' targets; without the functions of the kernel, whose part the exits of
+    /// system calls serve where it is refused, as it is on every kernel that has no trampolines.
     #[must_use]
     pub fn refused(&self) -> Vec<&'a str> {
-        self.targets("hooks_refused")
+        let hooks = self.0.get("hooks_refused").and_then(Value::as_array);
+        let of_functions = |hook: &&Value| {
+            let kind = hook.get("kind").and_then(Value::as_str);
+            matches!(kind, Some("fentry" | "fexit" | "kprobe" | "kretprobe"))
+        };
+        hooks
+            .into_iter()
+            .flatten()
+            .filter(|hook| !of_functions(hook))
+            .filter_map(|hook| hook.get("target")?.as_str())
+            .collect()
     }
 
     /// Why a hook was refused and what is lost by that.

@@ -93,7 +93,12 @@ pub struct DemoArgs {
 pub struct DoctorArgs {
     /// Answer for another machine's kernel, from its BTF: a copy of its /sys/kernel/btf/vmlinux, raw
     /// or packed by xz; needs no root
-    #[arg(long, env = "PORTWATCH_BTF", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "PORTWATCH_BTF",
+        value_name = "FILE",
+        help_heading = "Kernel"
+    )]
     pub btf: Option<std::path::PathBuf>,
     /// How it is told.
     #[command(flatten)]

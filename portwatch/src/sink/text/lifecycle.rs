@@ -10,16 +10,19 @@ use crate::report::{
 use std::fmt::Display;
 
 /// What a report warns of, for standard error: losses, refused hooks, what this machine lacks.
+///
+/// Functions of the kernel that are refused are no warning: the exits of system calls serve instead,
+/// and what they cannot see stands in the start line.
 #[must_use]
 pub fn warnings(report: &Report) -> Vec<String> {
     match &report.body {
         Body::Start(start) => {
-            let refused = refusals(&start.hooks_refused);
+            let refused = refusals(&start.hooks_refused).into_iter();
             let warnings = start
                 .warnings
                 .iter()
                 .map(|text| format!("portwatch: warning: {}", escape(text)));
-            refused.into_iter().chain(warnings).collect()
+            refused.chain(warnings).collect()
         }
         Body::Lost(lost) => lost
             .since_last
@@ -38,7 +41,8 @@ pub fn warnings(report: &Report) -> Vec<String> {
 /// One line for all hooks of a kind that were refused for one reason: it is one fact.
 fn refusals(refused: &[RefusedHook]) -> Vec<String> {
     let mut groups: Vec<(&str, &str, Vec<&RefusedHook>)> = Vec::new();
-    for hook in refused {
+    let warned_of = |hook: &&RefusedHook| !matches!(family(&hook.kind), "trampoline" | "kprobe");
+    for hook in refused.iter().filter(warned_of) {
         let same = |(kind, reason, _): &&mut (&str, &str, _)| {
             *kind == family(&hook.kind) && *reason == hook.reason
         };
