@@ -49,10 +49,7 @@ pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
 /// The call that the task is in, if it is in that function.
 #[inline(always)]
 pub(crate) fn inside(function: u64, task: u64) -> *const Note {
-    match NOTES.get_ptr(Key { task, function }) {
-        Some(note) => note,
-        None => core::ptr::null(),
-    }
+    NOTES.get_ptr(Key { task, function }).unwrap_or_default()
 }
 
 /// The call ends.

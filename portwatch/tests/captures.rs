@@ -3,6 +3,8 @@
 //! Drop NAME.pwcap there and run `cargo xtask bless`: NAME.txt and NAME.json beside it are what every
 //! later build has to say of it. Captures are never replaced, so that old ones keep replaying.
 
+#![expect(clippy::unwrap_used, reason = "a test ends there")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -82,9 +82,12 @@ fn dig_finds_no_port_beside_another_dig() -> Result<()> {
     let mut silent = Puppet::start(scene.netns(), "made-resolver")?;
     let bound = silent.try_bind("s", "udp4", &[], "10.10.10.2:5353")?;
     ensure!(bound.is_ok(), "{bound:?}");
-    let ask = || {
-        let mut command = scene.command("/usr/bin/dig");
+    // dig sets SO_REUSEPORT: two of one user share a port, bind() to port 0 included.
+    let ask = |user: u32| {
+        let mut command = scene.command("/usr/bin/setpriv");
+        command.args([&format!("--reuid={user}"), "--clear-groups"]);
         command.args([
+            "/usr/bin/dig",
             "@10.10.10.2",
             "-p",
             "5353",
@@ -95,9 +98,9 @@ fn dig_finds_no_port_beside_another_dig() -> Result<()> {
         Program::start(command)
     };
     let _pinned = scene.netns().pin(PORT)?;
-    let first = ask()?;
+    let first = ask(0)?;
     wait_rows(scene.netns(), Transport::Udp, "established")?;
-    let second = ask()?;
+    let second = ask(65534)?;
     let conflict = exhausted(&mut tracer)?;
     held_by(&conflict, "binds", &first, "dig")?;
     ensure!(

@@ -177,14 +177,14 @@ struct Goals {
 
 impl Goals {
     fn most(&mut self, what: &str, is: f64, goal: f64) {
-        self.say(what, is, format!("at most {goal}"), is <= goal);
+        self.say(what, is, &format!("at most {goal}"), is <= goal);
     }
 
     fn least(&mut self, what: &str, is: f64, goal: f64) {
-        self.say(what, is, format!("at least {goal}"), is >= goal);
+        self.say(what, is, &format!("at least {goal}"), is >= goal);
     }
 
-    fn say(&mut self, what: &str, is: f64, goal: String, met: bool) {
+    fn say(&mut self, what: &str, is: f64, goal: &str, met: bool) {
         self.missed += usize::from(!met);
         println!(
             "{} {what}: {is:.2} ({goal})",

@@ -58,13 +58,12 @@ pub(crate) fn udp_got_port<const SLOT: u32>(sk: u64, port: u16, ret: i32) {
         return;
     }
     let connect = notes::inside(function::DGRAM_CONNECT, task);
-    // SAFETY: a value of our own map, of the call that this task is in.
     let (origin, call, addr) = if connect.is_null() {
         (Origin::EPHEMERAL_AUTOBIND, Call::AUTOBIND, 0)
     } else {
-        (Origin::EPHEMERAL_CONNECT, Call::CONNECT, unsafe {
-            (*connect).argument
-        })
+        // SAFETY: a value of our own map, of the call that this task is in.
+        let to = unsafe { (*connect).argument };
+        (Origin::EPHEMERAL_CONNECT, Call::CONNECT, to)
     };
     if ret == 0 {
         autobound(HookId::UDP_GET_PORT, sk, origin, call);
@@ -87,11 +86,12 @@ pub(crate) fn udp_got_port<const SLOT: u32>(sk: u64, port: u16, ret: i32) {
 #[inline(always)]
 fn bind_refused<const SLOT: u32>(hook: u32, sk: u64, task: u64, port: u16) {
     let note = notes::inside(function::BIND, task);
-    // SAFETY: a value of our own map, of the call that this task is in.
     let (addr, from) = if note.is_null() {
         (0, AddrFrom::OwnEnd)
     } else {
-        (unsafe { (*note).argument }, AddrFrom::Kernel)
+        // SAFETY: a value of our own map, of the call that this task is in.
+        let wanted = unsafe { (*note).argument };
+        (wanted, AddrFrom::Kernel)
     };
     fail::conflict::<SLOT>(Refusal {
         sk,

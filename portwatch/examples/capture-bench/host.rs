@@ -179,7 +179,7 @@ pub(crate) fn one(host: &mut Host, mixed: bool, batch: &mut Vec<(RawRecord, Opti
         let (failure, holder) = host.failure(&holder);
         batch.push((raw(&failure), Some(failure.task)));
         batch.push((raw(&holder), None));
-    } else if host.live.len() < LIVE / 2 || (host.live.len() < LIVE && dice % 2 == 0) {
+    } else if host.live.len() < LIVE / 2 || (host.live.len() < LIVE && dice.is_multiple_of(2)) {
         let record = host.assign();
         batch.push((raw(&record), Some(record.task)));
         host.live.push_back(record);

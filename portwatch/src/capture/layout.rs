@@ -114,7 +114,7 @@ impl Layout {
                 let other = usize::from(other);
                 let known = self.fields.get(other).and_then(|field| field.home());
                 // What it refers to has to be there when it is read: contexts first, then sockets.
-                if !known.is_some_and(|known| (turn(known), other) < (turn(home), at)) {
+                if known.is_none_or(|known| (turn(known), other) >= (turn(home), at)) {
                     return false;
                 }
             }

@@ -53,6 +53,10 @@ impl Table {
 fn hash(bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = bytes.len() as u64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "both halves of the product are taken"
+    )]
     let mut mix = |word: u64| {
         let wide = u128::from(state ^ word ^ ODD) * u128::from(0xd6e8_feb8_6659_fd93_u64);
         let [low, high] = [wide as u64, (wide >> 64) as u64];

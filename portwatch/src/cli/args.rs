@@ -109,9 +109,10 @@ impl Cli {
         }
         match cli.to_run() {
             Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => {
-                watch.contradiction().map_or(Ok(()), |text| {
-                    Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text))
-                })?
+                if let Some(text) = watch.contradiction() {
+                    let kind = clap::error::ErrorKind::ArgumentConflict;
+                    return Err(definition.error(kind, text));
+                }
             }
             Run::Replay(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
         }

@@ -52,7 +52,7 @@ impl Status {
     pub fn of_run_error(error: &anyhow::Error) -> Self {
         match Self::of_error(error) {
             Self::Failed => Self::Command(125),
-            other => other,
+            other @ (Self::Ran | Self::Conflicts | Self::Command(_)) => other,
         }
     }
 

@@ -36,7 +36,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let status = match cli.to_run() {
                 Run::Run(_) => Status::of_run_error(&error),
-                _ => Status::of_error(&error),
+                Run::Watch(_)
+                | Run::Replay(_)
+                | Run::Demo(_)
+                | Run::Doctor(_)
+                | Run::Generate(_) => Status::of_error(&error),
             };
             if status != Status::Ran {
                 anstream::eprintln!("portwatch: {error:#}");

@@ -81,9 +81,10 @@ fn start(args: &RunArgs, limits: &CallersLimits) -> Result<Child> {
     ours.set();
     Ok(child.map_err(|source| NotStarted {
         command: program.to_string_lossy().into_owned(),
-        status: match source.kind() {
-            ErrorKind::NotFound => 127,
-            _ => 126,
+        status: if source.kind() == ErrorKind::NotFound {
+            127
+        } else {
+            126
         },
         source,
     })?)

@@ -94,7 +94,9 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
         range: words::range(failure),
         port_range: None,
         serves: serves(&judged, failure),
-        exhausted_for: exhausted.as_ref().and_then(|e| e.exhausted_for()),
+        exhausted_for: exhausted
+            .as_ref()
+            .and_then(exhausted::Exhausted::exhausted_for),
         counted: exhausted.as_ref().and_then(|e| e.counted.clone()),
         tally: exhausted.and_then(|e| e.tally),
         message: String::new(),

@@ -146,13 +146,12 @@ pub fn play(
                 audience.damage(&damage);
                 one.damage(&damage)?;
             }
-            Some(Piece::Header(header)) => {
-                if header.run != one.run.header().run {
-                    one.finish(&mut played)?;
-                    one.again(&header, stages)?;
-                }
+            Some(Piece::Header(header)) if header.run != one.run.header().run => {
+                one.finish(&mut played)?;
+                one.again(&header, stages)?;
             }
-            None => {}
+            // Another part of the same run.
+            Some(Piece::Header(_)) | None => {}
         }
         one.next = one.run.next(open)?;
         if one.next.is_none() {

@@ -198,9 +198,9 @@ fn what_is_no_capture_of_ours() {
         CaptureError::Version { found: 9, known: 1 }
     ));
     assert!(matches!(changed(12, &[0, 0]), CaptureError::Header(_)));
-    for at in PRELUDE..good.len().min(400) {
+    for (at, byte) in good.iter().enumerate().take(400).skip(PRELUDE) {
         assert!(
-            matches!(changed(at, &[good[at] ^ 4]), CaptureError::Header(_)),
+            matches!(changed(at, &[byte ^ 4]), CaptureError::Header(_)),
             "{at}"
         );
     }

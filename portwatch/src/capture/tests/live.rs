@@ -1,5 +1,7 @@
 //! A run, captured, and the same run from its capture: byte for byte the same.
 
+#![expect(clippy::manual_is_multiple_of, reason = "moods, not multiples")]
+
 use super::super::block::Codec;
 use super::super::{Recorder, Redaction, WriteOptions};
 use super::made::{S, assign, bytes, exit, failure, holder, release};

@@ -1,5 +1,12 @@
 //! What goes in comes out.
 
+#![expect(
+    clippy::large_enum_variant,
+    clippy::needless_pass_by_value,
+    clippy::wildcard_enum_match_arm,
+    reason = "made for proptest, and few"
+)]
+
 use super::super::block::Codec;
 use super::super::fact::{Answer, Fact, Question};
 use super::super::note::Note;
