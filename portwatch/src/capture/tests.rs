@@ -4,6 +4,7 @@ mod damage;
 mod fuzz;
 mod live;
 mod made;
+mod moody;
 mod pack;
 mod write;
 

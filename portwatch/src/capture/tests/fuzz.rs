@@ -197,7 +197,7 @@ fn fuzz_correlate() {
         .collect();
     fuzz("correlate", &runs, |bytes| {
         let page = Page::default();
-        let facts = Box::new(super::live::Moody::default());
+        let facts = Box::new(super::moody::Moody::default());
         let mut pipeline = stages(&header, facts, &EventName::ALL, &page);
         let mut rest = bytes;
         while let Some((length, behind)) = rest.split_first_chunk() {

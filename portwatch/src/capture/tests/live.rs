@@ -1,18 +1,14 @@
 //! A run, captured, and the same run from its capture: byte for byte the same.
 
-#![expect(clippy::manual_is_multiple_of, reason = "moods, not multiples")]
-
 use super::super::block::Codec;
 use super::super::{Recorder, Redaction, WriteOptions};
 use super::made::{S, assign, bytes, exit, failure, holder, release};
+use super::moody::Moody;
 use super::{ANCHOR, header, start};
 use crate::capture::CaptureHeader;
 use crate::correlate::{Correlator, Options};
-use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
-use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion, SocketUser,
-};
-use crate::enrich::kernel_user::Tunnel;
+use crate::decode::event::Ktime;
+use crate::enrich::facts::Facts;
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount};
 use crate::sink::filter::{EventName, Filter, Selection};
@@ -30,126 +26,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-
-/// A machine whose answers change from one question to the next.
-#[derive(Default)]
-pub(super) struct Moody(u32);
-
-impl Moody {
-    fn next(&mut self) -> u32 {
-        self.0 += 1;
-        self.0
-    }
-}
-
-impl Facts for Moody {
-    fn sees_processes(&mut self) -> bool {
-        self.next() % 6 != 0
-    }
-
-    fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
-        let n = self.next();
-        (n % 5 != 0).then(|| ProcessFacts {
-            tgid,
-            start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm(format!("mood-{}", n / 3).into_bytes()),
-            ppid: None,
-            session: None,
-            uid: Some(n / 4),
-            exe: (n % 3 > 0).then(|| b"/usr/bin/\xff".to_vec()),
-            cmdline: Some(vec![b"a".to_vec(), format!("{}", n / 7).into_bytes()]),
-            cmdline_truncated: n % 2 == 0,
-            cgroup: Some("/system.slice/a.service".to_owned()),
-            systemd_unit: Some((n % 2 == 0).then(|| "a.service".to_owned())),
-            container: (n % 3 > 0).then_some(None),
-            socket_unit: (n % 4 == 0).then(|| "a.socket".to_owned()),
-            container_runtime: None,
-            container_name: None,
-            pod_uid: None,
-        })
-    }
-
-    fn socket_users(&mut self, inodes: &[u64], _: Ktime) -> Option<Vec<(u64, SocketUser)>> {
-        let n = self.next();
-        let user = |inode: &u64| {
-            let user = SocketUser {
-                tgid: Tgid(5 + n % 2),
-                start: Ktime(900 * S),
-                comm: Comm(b"holder".to_vec()),
-            };
-            (*inode, user)
-        };
-        (n % 4 != 0).then(|| inodes.iter().map(user).collect())
-    }
-
-    fn netns(&mut self, _: NetnsId, _: Option<Tgid>) -> NetnsFacts {
-        NetnsFacts {
-            reserved: Some(self.next().to_string()),
-            reach: None,
-        }
-    }
-
-    fn device(&mut self, _: NetnsId, index: u32) -> Option<String> {
-        Some(format!("eth{index}"))
-    }
-
-    fn tunnel(&mut self, _: NetnsId, _: Tgid, port: u16) -> Option<Tunnel> {
-        let n = self.next();
-        (n % 2 == 0).then(|| Tunnel {
-            kind: "vxlan".to_owned(),
-            name: format!("vx{port}-{n}"),
-        })
-    }
-
-    fn cgroup(&mut self, id: u64) -> Option<String> {
-        let n = self.next();
-        (n % 2 == 0).then(|| format!("/c/{id}/{n}"))
-    }
-
-    fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {
-        let n = self.next();
-        let seen = crate::decode::blind::Seen {
-            family: crate::decode::event::Family::Ipv4,
-            protocol: question.protocol,
-            state: 1,
-            local: ([10, 10, 10, 1].into(), question.low),
-            peer: ([10, 10, 10, 2].into(), 6836),
-            device: 0,
-            inode: 70_001,
-            cookie: 101,
-            uid: 167,
-            v6only: false,
-        };
-        let holder = Holder {
-            socket: crate::decode::blind::socket(&seen).ok()?,
-            owner: None,
-            l3mdev: 0,
-            connect_only_bucket: true,
-            bound_bucket: false,
-            older: false,
-        };
-        let group = RangeGroup {
-            holder,
-            users: Vec::new(),
-            sockets: n,
-            count: n,
-            ports: n,
-            peers: 1,
-            stale_bucket: false,
-        };
-        Some(RangeFacts {
-            at: Ktime(1_012 * S + u64::from(n)),
-            groups: vec![group],
-            sockets: n,
-            missed: 0,
-            looked_for_users: true,
-        })
-    }
-
-    fn port(&mut self, _: NetnsId, _: Tgid, _: Option<u16>, _: Option<u16>) -> Option<PortFacts> {
-        None
-    }
-}
 
 /// Bytes that several can look into.
 #[derive(Clone, Default)]

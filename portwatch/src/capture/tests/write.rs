@@ -2,8 +2,9 @@
 
 use super::super::block::Codec;
 use super::super::{Recorder, Redaction, WriteOptions};
-use super::live::{Moody, Page, raw, replayed, scene, stages};
+use super::live::{Page, raw, replayed, scene, stages};
 use super::made::{assign, bytes};
+use super::moody::Moody;
 use super::{header, start};
 use crate::decode::event::{Ktime, Tgid};
 use crate::sink::filter::EventName;
