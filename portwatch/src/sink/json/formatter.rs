@@ -1,7 +1,8 @@
 //! JSON whose strings hold no character that a terminal would obey.
 //!
-//! JSON allows any character as `\uXXXX`. serde_json writes only C0 so; DEL, C1, bidi overrides and
-//! zero-width characters of a traced program are written so here. A parser reads the same string.
+//! JSON allows any character as `\u` and four digits. serde_json writes only C0 so; DEL, C1, bidi
+//! overrides and zero-width characters of a traced program are written so here. A parser reads the
+//! same string.
 
 use super::super::escape::is_unsafe;
 use serde_json::ser::Formatter;
