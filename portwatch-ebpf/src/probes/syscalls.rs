@@ -205,7 +205,11 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let task = task::current();
-    let sk = socket(task, fd);
+    let sk = if ret == 0 {
+        socket(task, fd)
+    } else {
+        failing_socket(HookId::SYS_EXIT_CONNECT, task, fd)
+    };
     if sk == 0 {
         return 0;
     }
