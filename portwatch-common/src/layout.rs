@@ -27,5 +27,5 @@ size! {
     TableScan = 48,
     RangeScan = 88,
     BlindRecord = 120,
-    Counters = 216,
+    Counters = 224,
 }

@@ -1,11 +1,11 @@
 //! Questions to the machine and its answers, as a capture keeps them.
 
 use super::unpack::Step;
-use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
 use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
-use crate::enrich::kernel_user::Tunnel;
+use crate::enrich::kernel_user::KernelUser;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,25 @@ pub enum Question {
     Cgroup(u64),
     /// [`Facts::range`].
     Range(RangeQuestion),
-    /// [`Facts::tunnel`].
+    /// [`Facts::kernel_user`] of UDP.
     Tunnel(NetnsId, Tgid, u16),
+    /// [`Facts::kernel_user`] of TCP.
+    Endpoint(NetnsId, Tgid, u16),
+    /// [`Facts::time_wait_left`].
+    TimeWaitLeft(NetnsId, Tgid, Vec<Connection>),
     /// [`Facts::port`].
     Port(NetnsId, Tgid, Option<u16>, Option<u16>),
+}
+
+impl Question {
+    /// What in the kernel has a port.
+    #[must_use]
+    pub fn kernel_user(netns: NetnsId, hint: Tgid, transport: Transport, port: u16) -> Self {
+        match transport {
+            Transport::Udp => Self::Tunnel(netns, hint, port),
+            Transport::Tcp => Self::Endpoint(netns, hint, port),
+        }
+    }
 }
 
 /// The answer to each.
@@ -53,8 +68,11 @@ pub enum Answer {
     Cgroup(Option<String>),
     /// Who holds a range.
     Range(Option<RangeFacts>),
-    /// An interface of the kernel's.
-    Tunnel(Option<Tunnel>),
+    /// What in the kernel has a port.
+    #[serde(rename = "Tunnel")]
+    KernelUser(Option<KernelUser>),
+    /// Milliseconds of each connection.
+    TimeWaitLeft(Vec<Option<u32>>),
     /// A port's sockets.
     Port(Option<PortFacts>),
 }
@@ -172,13 +190,33 @@ impl Facts for Told {
         .flatten()
     }
 
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
-        let question = Question::Tunnel(netns, hint, port);
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser> {
+        let question = Question::kernel_user(netns, hint, transport, port);
         self.answer(&question, |answer| match answer {
-            Answer::Tunnel(tunnel) => Some(tunnel.clone()),
+            Answer::KernelUser(user) => Some(user.clone()),
             _ => None,
         })
         .flatten()
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        let question = Question::TimeWaitLeft(netns, hint, connections.to_vec());
+        self.answer(&question, |answer| match answer {
+            Answer::TimeWaitLeft(left) => Some(left.clone()),
+            _ => None,
+        })
+        .unwrap_or_default()
     }
 
     fn port(

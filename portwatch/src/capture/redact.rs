@@ -104,6 +104,13 @@ impl Redaction {
         {
             *to = SocketAddr::new(self.address(to.ip()), to.port());
         }
+        if let Question::TimeWaitLeft(_, _, connections) = &mut fact.question {
+            for connection in connections {
+                for end in [&mut connection.local, &mut connection.peer] {
+                    end.set_ip(self.address(end.ip()));
+                }
+            }
+        }
         match &mut fact.answer {
             Answer::Process(Some(process)) => self.process(process),
             Answer::Cgroup(Some(path)) => self.text(path),
@@ -119,8 +126,9 @@ impl Redaction {
             | Answer::Port(None)
             | Answer::Users(_)
             | Answer::Netns(_)
+            | Answer::TimeWaitLeft(_)
             | Answer::SeesProcesses(_)
-            | Answer::Tunnel(_)
+            | Answer::KernelUser(_)
             | Answer::Device(_) => {}
         }
     }

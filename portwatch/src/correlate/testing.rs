@@ -230,7 +230,8 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
         processes_hidden: false,
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
-        tunnel: None,
+        time_wait_left: Vec::new(),
+        kernel_user: None,
         cgroups: Vec::new(),
         netns: Some(NetnsFacts {
             reserved: Some("8080,9148-9150".to_owned()),

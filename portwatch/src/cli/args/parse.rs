@@ -147,27 +147,21 @@ pub(super) fn ready_fd(text: &str) -> Result<RawFd, ParseError> {
 
 /// A power of two of bytes, at least a page and at most what a ring can have.
 pub(super) fn ring_size(text: &str) -> Result<u32, ParseError> {
-    let bad = || ParseError::RingSize(text.to_owned());
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "" => 1,
-        "K" | "k" => 1 << 10,
-        "M" | "m" => 1 << 20,
-        "G" | "g" => 1 << 30,
-        _ => return Err(bad()),
-    };
-    let size = number
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    size.filter(|size| size.is_power_of_two() && (1 << 12..=1 << 30).contains(size))
-        .ok_or_else(bad)
+    bytes(text)
+        .and_then(|size| u32::try_from(size).ok())
+        .filter(|size| size.is_power_of_two() && (1 << 12..=1 << 30).contains(size))
+        .ok_or_else(|| ParseError::RingSize(text.to_owned()))
 }
 
 /// Bytes: `4096`, `500K`, `64M`, `1G`.
 pub(super) fn size(text: &str) -> Result<u64, ParseError> {
-    let bad = || ParseError::Size(text.to_owned());
+    bytes(text)
+        .filter(|&size| size > 0)
+        .ok_or_else(|| ParseError::Size(text.to_owned()))
+}
+
+/// A number with a unit.
+fn bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = match unit {
@@ -175,13 +169,9 @@ pub(super) fn size(text: &str) -> Result<u64, ParseError> {
         "K" | "k" => 1 << 10,
         "M" | "m" => 1 << 20,
         "G" | "g" => 1 << 30,
-        _ => return Err(bad()),
+        _ => return None,
     };
-    let size = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    size.filter(|&size| size > 0).ok_or_else(bad)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Times as fast as it happened.

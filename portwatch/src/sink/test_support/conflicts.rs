@@ -105,6 +105,7 @@ pub(in crate::sink) fn conflict() -> Conflict {
             held_at_least_ms: None,
             closed: None,
             closed_ms: None,
+            time_wait_left_ms: None,
             kernel_user: None,
             processes: vec![ceph_osd()],
         }],
