@@ -23,6 +23,8 @@ mod function;
 mod kprobe;
 #[cfg(not(feature = "flat"))]
 mod range;
+#[cfg(not(feature = "flat"))]
+mod scan;
 mod snapshot;
 mod sockops;
 mod syscalls;
