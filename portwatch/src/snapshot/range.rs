@@ -32,6 +32,9 @@ pub enum RangeError {
     /// The object lacks a part.
     #[error("the BPF object has no `{0}`")]
     Missing(&'static str),
+    /// The object for kernels without `bpf_loop` has no such program.
+    #[error("the scan of a range of ports needs `bpf_loop` (Linux 5.17)")]
+    NoLoop,
     /// The kernel refused the program.
     #[error("the scan of a range of ports was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[from] ProgramError),
@@ -61,9 +64,9 @@ impl RangeScanner {
     /// # Errors
     /// The kernel refused it (before Linux 5.10).
     pub fn load(ebpf: &mut Ebpf) -> Result<Self, RangeError> {
+        program(ebpf)?.load()?;
         let state = Array::try_from(ebpf.take_map(STATE).ok_or(RangeError::Missing(STATE))?)?;
         let ring = RingBuf::try_from(ebpf.take_map(RING).ok_or(RangeError::Missing(RING))?)?;
-        program(ebpf)?.load()?;
         Ok(Self { state, ring })
     }
 
@@ -165,9 +168,7 @@ pub fn peer_words(address: IpAddr) -> [u64; 2] {
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, RangeError> {
-    let program = ebpf
-        .program_mut(PROGRAM)
-        .ok_or(RangeError::Missing(PROGRAM))?;
+    let program = ebpf.program_mut(PROGRAM).ok_or(RangeError::NoLoop)?;
     Ok(program.try_into()?)
 }
 
