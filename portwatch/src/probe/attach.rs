@@ -14,7 +14,7 @@ use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program,
     ProgramError, SockOps, TracePoint,
 };
-use std::{fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 /// Which of the kernel's hooks may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Attached {
     pub refused: Vec<RefusedHook>,
     /// What functions of the kernel serve, as [`portwatch_common::Config::served`].
     pub served: u32,
+    /// The programs of the attached hooks, with the hooks' names.
+    programs: BTreeMap<&'static str, String>,
     /// A function is served by a kprobe.
     kprobes: bool,
     /// A function is served by a trampoline.
@@ -63,7 +65,17 @@ impl Attached {
         }
     }
 
-    fn attached(&mut self, target: Target) {
+    /// Every attached program, and the hook that it serves; of several the first.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.programs
+            .iter()
+            .map(|(program, hook)| (*program, hook.as_str()))
+    }
+
+    fn attached(&mut self, program: &'static str, target: Target) {
+        self.programs
+            .entry(program)
+            .or_insert_with(|| target.name());
         self.hooks.push(AttachedHook {
             kind: target.kind().to_owned(),
             target: target.name(),
@@ -144,7 +156,7 @@ pub fn table(
             continue;
         }
         match attach_one(loaded, hook.program, hook.target, cgroup) {
-            Ok(()) => attached.attached(hook.target),
+            Ok(()) => attached.attached(hook.program, hook.target),
             Err(reason) if hook.core && attached.served == 0 => {
                 return Err(LoadError::Core {
                     hook: hook.target.name(),
@@ -170,10 +182,10 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
             .all(|function| by(loaded, function, choice, &mut held, &mut refused));
         if done {
             attached.served |= duty.bit;
-            for (backend, target) in held.iter().map(|(backend, _, target)| (*backend, *target)) {
-                attached.trampolines |= backend == BackendName::Trampoline;
-                attached.kprobes |= backend == BackendName::Kprobe;
-                attached.attached(target);
+            for (backend, program, target) in &held {
+                attached.trampolines |= *backend == BackendName::Trampoline;
+                attached.kprobes |= *backend == BackendName::Kprobe;
+                attached.attached(program, *target);
             }
             let by_kprobes = held
                 .iter()

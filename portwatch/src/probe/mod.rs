@@ -12,6 +12,7 @@ pub mod functions;
 pub mod hooks;
 pub mod load;
 pub mod losses;
+pub mod misses;
 pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;

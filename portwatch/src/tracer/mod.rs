@@ -17,6 +17,7 @@ use crate::probe::attach::{self, Attached};
 use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
 use crate::probe::load::{self, LoadError, LoadOptions};
+use crate::probe::misses::Misses;
 use crate::probe::privilege::{self, PrivilegeError};
 use crate::probe::{cgroup, hooks};
 use crate::report::{ClockAnchor, NetnsRange, RefusedHook, Start};
@@ -152,6 +153,7 @@ impl Tracer {
         }
         let cgroup = directory.as_ref().ok();
         let mut attached = attach::attach(&mut loaded, &mut control, cgroup, &options.load)?;
+        let misses = Misses::of(&loaded.ebpf, &attached);
         let started = clock::now()?;
 
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
@@ -197,7 +199,7 @@ impl Tracer {
             own_netns,
             older,
             early: tables.traffic,
-            losses: Losses::new(),
+            losses: Losses::new(misses),
         };
         Ok((tracer, facts, start))
     }
