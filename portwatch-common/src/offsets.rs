@@ -124,6 +124,9 @@ offsets! {
     sk_reuseport_cb = Member("sock", "sk_reuseport_cb");
     sk_gso_type = Member("sock", "sk_gso_type");
     tw_substate = Member("inet_timewait_sock", "tw_substate");
+    tw_tb = Member("inet_timewait_sock", "tw_tb");
+    icsk_bind_hash = Member("inet_connection_sock", "icsk_bind_hash");
+    icsk_bind2_hash = Member("inet_connection_sock", "icsk_bind2_hash"), optional;
     tw_connect_bind = Bits("inet_timewait_sock", "tw_connect_bind"), optional;
     inet_flags = Member("inet_sock", "inet_flags"), optional;
     inet_flag_freebind = Enum("INET_FLAGS_FREEBIND"), optional;

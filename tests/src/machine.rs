@@ -199,6 +199,14 @@ impl<'a> Started<'a> {
         Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
     }
 
+    /// What this run says that it cannot see.
+    #[must_use]
+    pub fn blind_spots(&self) -> Vec<&'a str> {
+        let spots = self.0.get("blind_spots").and_then(Value::as_array);
+        let spots = spots.into_iter().flatten();
+        spots.filter_map(Value::as_str).collect()
+    }
+
     fn targets(&self, list: &str) -> Vec<&'a str> {
         let hooks = self.0.get(list).and_then(Value::as_array);
         hooks

@@ -36,8 +36,9 @@ fn end(function: u64, ended: impl FnOnce(Note)) {
     ended(note);
 }
 
+/// An argument of the function.
 #[inline(always)]
-fn argument(ctx: &ProbeContext, n: usize) -> u64 {
+pub(super) fn argument(ctx: &ProbeContext, n: usize) -> u64 {
     ctx.arg::<u64>(n).unwrap_or(0)
 }
 

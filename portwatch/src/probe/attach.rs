@@ -108,7 +108,7 @@ pub fn attach(
         serve(loaded, duty, options.backend, &mut attached);
     }
     if let Choice::Only(only @ (BackendName::Trampoline | BackendName::Kprobe)) = options.backend
-        && attached.served == 0
+        && attached.served & ALL_SERVED == 0
     {
         return Err(LoadError::Backend {
             backend: only,
@@ -121,8 +121,9 @@ pub fn attach(
         });
     }
     control.serve(attached.served).map_err(LoadError::Control)?;
-    let all_ask =
-        attached.served == ALL_SERVED && !attached.kprobes && loaded.features.tracing_cookie != 0;
+    let all_ask = attached.served & ALL_SERVED == ALL_SERVED
+        && !attached.kprobes
+        && loaded.features.tracing_cookie != 0;
     if !all_ask {
         table(loaded, cgroup, options, hooks::COOKIES, &mut attached)?;
     }
@@ -157,7 +158,7 @@ pub fn table(
         }
         match attach_one(loaded, hook.program, hook.target, cgroup) {
             Ok(()) => attached.attached(hook.program, hook.target),
-            Err(reason) if hook.core && attached.served == 0 => {
+            Err(reason) if hook.core && attached.served & ALL_SERVED == 0 => {
                 return Err(LoadError::Core {
                     hook: hook.target.name(),
                     reason,

@@ -93,7 +93,7 @@ pub(super) fn start(
         blind_spots: hooks::BLIND_BLIND_SPOTS
             .iter()
             .chain(hooks::TRACEPOINT_BLIND_SPOTS)
-            .chain(hooks::COMMON_BLIND_SPOTS)
+            .chain(hooks::RELEASE_BLIND_SPOTS)
             .map(|spot| (*spot).to_owned())
             .collect(),
         warnings,
