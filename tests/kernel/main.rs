@@ -29,6 +29,7 @@ mod names;
 mod other_ways;
 mod play;
 mod ports_in_a_row;
+mod refused_hooks;
 mod rule;
 mod same_connection;
 mod storm;

@@ -4,6 +4,7 @@
 //! Functions of the kernel come first, each by a trampoline, else by a kprobe; what none of them
 //! serves is left to the exits of system calls. Nothing is chosen by the kernel's version.
 
+use super::assume;
 use super::control::Control;
 use super::functions::{ALL_SERVED, Carrier, DUTIES, Duty, Function, Point};
 use super::hooks::{self, Hook, Target};
@@ -276,6 +277,9 @@ fn attach_one(
     target: Target,
     cgroup: Option<&File>,
 ) -> Result<(), String> {
+    if let Some(reason) = assume::refusal(target) {
+        return Err(reason);
+    }
     if target.needs_cgroup() && cgroup.is_none() {
         return Err("no cgroup2 hierarchy is mounted here".to_owned());
     }

@@ -1,5 +1,6 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
+mod assume;
 pub mod attach;
 pub mod btf;
 pub mod cgroup;
