@@ -172,5 +172,12 @@ offsets! {
 
     sock_ops_sk = Member("bpf_sock_ops_kern", "sk");
     sock_addr_sk = Member("bpf_sock_addr_kern", "sk");
+    regs_orig_ax = Member("pt_regs", "orig_ax"), optional;
+    regs_di = Member("pt_regs", "di"), optional;
+    regs_si = Member("pt_regs", "si"), optional;
+    regs_r8 = Member("pt_regs", "r8"), optional;
+    regs_syscallno = Member("pt_regs", "syscallno"), optional;
+    regs_orig_x0 = Member("pt_regs", "orig_x0"), optional;
+    regs_array = Member("pt_regs", "regs"), optional;
     mptcp_first = Member("mptcp_sock", "first"), optional;
 }

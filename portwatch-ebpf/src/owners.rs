@@ -89,7 +89,7 @@ pub(crate) fn remembered(cookie: u64) -> *const Owner {
     if let Some(owner) = OWNERS.get_ptr(cookie) {
         return owner;
     }
-    PAST.get_ptr(cookie).unwrap_or(core::ptr::null())
+    PAST.get_ptr(cookie).unwrap_or_default()
 }
 
 /// How a socket without an entry came to its port, as far as its own fields prove it.

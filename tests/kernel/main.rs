@@ -22,6 +22,7 @@ mod filters;
 mod holders;
 mod incidents;
 mod late;
+mod let_go;
 mod limits;
 mod listeners;
 mod lockdown;
