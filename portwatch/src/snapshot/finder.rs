@@ -1,6 +1,7 @@
 //! Who has a socket now, by the descriptor iterator: some twenty times faster than reading /proc.
 
-use super::{Scanner, range};
+use super::Scanner;
+use super::range::{self, RangeError};
 use crate::decode::event::Holder;
 use crate::enrich::facts::{RangeQuestion, SocketUser};
 use crate::enrich::live::{Descriptor, ProcScan, SocketFinder};
@@ -62,8 +63,11 @@ impl SocketFinder for IteratorFinder {
         match self.scanner.range(question) {
             Ok(Some(found)) => Some(found),
             // TCP's sockets without a descriptor are most of those that matter.
-            Ok(None) if question.protocol == UDP => self.by_descriptors(question),
-            Ok(None) => None,
+            Ok(None) | Err(RangeError::NoLoop) if question.protocol == UDP => {
+                self.by_descriptors(question)
+            }
+            // The start line says it.
+            Ok(None) | Err(RangeError::NoLoop) => None,
             Err(error) => {
                 log::warn!("{error}; who holds the range is not told");
                 None

@@ -32,6 +32,9 @@ pub enum RangeError {
     /// The object lacks a part.
     #[error("the BPF object has no `{0}`")]
     Missing(&'static str),
+    /// The object for kernels without `bpf_loop` has no such program.
+    #[error("the scan of a range of ports needs `bpf_loop` (Linux 5.17)")]
+    NoLoop,
     /// The kernel refused the program.
     #[error("the scan of a range of ports was refused: {}", crate::probe::refusal::program_reason(.0))]
     Program(#[from] ProgramError),
@@ -161,9 +164,7 @@ pub fn peer_words(address: IpAddr) -> [u64; 2] {
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, RangeError> {
-    let program = ebpf
-        .program_mut(PROGRAM)
-        .ok_or(RangeError::Missing(PROGRAM))?;
+    let program = ebpf.program_mut(PROGRAM).ok_or(RangeError::NoLoop)?;
     Ok(program.try_into()?)
 }
 

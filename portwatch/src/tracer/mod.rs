@@ -156,6 +156,7 @@ impl Tracer {
         let misses = Misses::of(&loaded.ebpf, &attached);
         let started = clock::now()?;
 
+        let bpf_loop = loaded.features.bpf_loop != 0;
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
         let (finder, found) = scan(loaded, &mut attached, &mut warnings);
         control.snapshot_done()?;
@@ -175,7 +176,7 @@ impl Tracer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: release.to_owned(),
             backend: attached.backend(),
-            blind_spots: hooks::blind_spots(attached.served),
+            blind_spots: hooks::blind_spots(attached.served, bpf_loop),
             hooks: attached.hooks,
             hooks_refused: attached.refused,
             warnings,
