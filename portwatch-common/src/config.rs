@@ -32,4 +32,6 @@ impl Config {
     pub const SERVED_CONNECT: u32 = 4;
     /// Every other end of a bind().
     pub const SERVED_BIND: u32 = 8;
+    /// Ports that the kernel takes from sockets without a descriptor.
+    pub const SERVED_RELEASE: u32 = 16;
 }

@@ -124,6 +124,9 @@ offsets! {
     sk_reuseport_cb = Member("sock", "sk_reuseport_cb");
     sk_gso_type = Member("sock", "sk_gso_type");
     tw_substate = Member("inet_timewait_sock", "tw_substate");
+    tw_tb = Member("inet_timewait_sock", "tw_tb");
+    icsk_bind_hash = Member("inet_connection_sock", "icsk_bind_hash");
+    icsk_bind2_hash = Member("inet_connection_sock", "icsk_bind2_hash"), optional;
     tw_connect_bind = Bits("inet_timewait_sock", "tw_connect_bind"), optional;
     inet_flags = Member("inet_sock", "inet_flags"), optional;
     inet_flag_freebind = Enum("INET_FLAGS_FREEBIND"), optional;
@@ -169,5 +172,12 @@ offsets! {
 
     sock_ops_sk = Member("bpf_sock_ops_kern", "sk");
     sock_addr_sk = Member("bpf_sock_addr_kern", "sk");
+    regs_orig_ax = Member("pt_regs", "orig_ax"), optional;
+    regs_di = Member("pt_regs", "di"), optional;
+    regs_si = Member("pt_regs", "si"), optional;
+    regs_r8 = Member("pt_regs", "r8"), optional;
+    regs_syscallno = Member("pt_regs", "syscallno"), optional;
+    regs_orig_x0 = Member("pt_regs", "orig_x0"), optional;
+    regs_array = Member("pt_regs", "regs"), optional;
     mptcp_first = Member("mptcp_sock", "first"), optional;
 }

@@ -49,8 +49,14 @@ impl HookId {
     pub const HASH_CONNECT: u32 = 15;
     /// The functions `inet_bind_sk`, `inet_bind` and their IPv6 twins.
     pub const INET_BIND: u32 = 16;
+    /// The function `inet_put_port`.
+    pub const PUT_PORT: u32 = 17;
+    /// The function `inet_twsk_bind_unhash`.
+    pub const TWSK_UNHASH: u32 = 18;
+    /// The function `udp_lib_unhash`.
+    pub const UDP_UNHASH: u32 = 19;
     /// How many there are.
-    pub const COUNT: u32 = 17;
+    pub const COUNT: u32 = 20;
 }
 
 /// Index into [`Counters::values`]. Numbers are never reused.

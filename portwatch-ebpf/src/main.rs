@@ -34,6 +34,7 @@ mod maps;
 mod notes;
 mod owners;
 mod probes;
+mod registers;
 mod sock;
 mod stats;
 mod task;

@@ -83,6 +83,15 @@ pub(crate) fn insert(hook: u32, cookie: u64, owner: &Owner) -> bool {
     }
 }
 
+/// Who has the socket, or had it when it was closed; null if nobody remembers.
+#[inline(always)]
+pub(crate) fn remembered(cookie: u64) -> *const Owner {
+    if let Some(owner) = OWNERS.get_ptr(cookie) {
+        return owner;
+    }
+    PAST.get_ptr(cookie).unwrap_or_default()
+}
+
 /// How a socket without an entry came to its port, as far as its own fields prove it.
 #[inline(always)]
 pub(crate) fn proven_origin(sk: u64) -> u8 {

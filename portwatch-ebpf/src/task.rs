@@ -5,13 +5,11 @@
 
 use crate::{
     config::{self, features, off},
+    registers::{self, Registers},
     sock::read,
 };
-use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{
-        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
-    },
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
 };
 use core::ffi::c_void;
 use portwatch_common::{Owner, Task};
@@ -78,6 +76,17 @@ static CLOSING_CALLS: [u64; 8] = set(&[
     426, // io_uring_enter
 ]);
 
+/// The same of arm64 (include/uapi/asm-generic/unistd.h).
+static CLOSING_CALLS_GENERIC: [u64; 8] = set(&[
+    64, 66, 57, // write, writev, close
+    72, 73, // pselect6, ppoll
+    24, 436, // dup3, close_range
+    203, 202, 210, 242, // connect, accept, shutdown, accept4
+    206, 207, 211, 212, 243, 269, // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
+    221, 281, 93, 94,  // execve, execveat, exit, exit_group
+    426, // io_uring_enter
+]);
+
 const fn set(numbers: &[u64]) -> [u64; 8] {
     let mut words = [0; 8];
     let mut at = 0;
@@ -96,14 +105,18 @@ fn in_closing_call() -> bool {
     if !features::task_pt_regs() {
         return false;
     }
-    // SAFETY: the registers are those of the current task.
-    let number = unsafe {
-        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        (*regs).orig_rax
-    };
+    let number = Registers::current().number();
     // One look into a set instead of a comparison for each: the verifier follows every branch.
     let word = (number >> 6) as usize;
-    word < CLOSING_CALLS.len() && CLOSING_CALLS[word] >> (number & 63) & 1 != 0
+    if word >= CLOSING_CALLS.len() {
+        return false;
+    }
+    let calls = if registers::is_x86() {
+        CLOSING_CALLS[word]
+    } else {
+        CLOSING_CALLS_GENERIC[word]
+    };
+    calls >> (number & 63) & 1 != 0
 }
 
 /// This is the last thread of its group (kernel/exit.c:do_exit decrements `signal->live` before

@@ -125,6 +125,74 @@ pub(crate) fn released(sk: u64, cookie: u64) {
     }
 }
 
+/// The kernel takes the port from a socket; `left` says what is left of it, as bits of
+/// [`ReleaseRecord`]. Told of sockets whose owner is remembered: of those that are open still
+/// (sockets of the kernel, a connection that was reset), and of connections that live on after their
+/// close. Everything else was told at its close.
+#[inline(always)]
+pub(crate) fn let_go(hook: u32, sk: u64, protocol: u16, left: u32) {
+    let cookie = sock::cookie(sk);
+    if cookie == 0 {
+        return;
+    }
+    let Some(counters) = stats::row(hook) else {
+        return;
+    };
+    let flags = ReleaseRecord::LET_GO | left;
+    // What goes on as TIME_WAIT keeps its cookie, and the incident waits for the end of that.
+    if left != ReleaseRecord::LEFT_TIME_WAIT && watched::holder_closed(cookie) {
+        counters.count(Counter::WATCHED_TRIGGERED);
+        match FAILURES.reserve::<ReleaseRecord>(0) {
+            Some(mut record) => {
+                let flags = flags | ReleaseRecord::WATCHED;
+                // SAFETY: the reserved record.
+                unsafe { fill_let_go(record.as_mut_ptr(), sk, cookie, protocol, flags) };
+                record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+                counters.count(Counter::WATCHED_EMITTED);
+            }
+            None => counters.count(Counter::WATCHED_DROPPED),
+        }
+    }
+    if !config::traffic() || owners::remembered(cookie).is_null() {
+        return;
+    }
+    counters.count(Counter::RELEASE_TRIGGERED);
+    if !config::wants_netns(sock::net_inum(sock::net(sk))) {
+        counters.count(Counter::RELEASE_FILTERED);
+        return;
+    }
+    match TRAFFIC.reserve::<ReleaseRecord>(0) {
+        Some(mut record) => {
+            // SAFETY: the reserved record.
+            unsafe { fill_let_go(record.as_mut_ptr(), sk, cookie, protocol, flags) };
+            record.submit(u64::from(BPF_RB_NO_WAKEUP));
+            counters.count(Counter::RELEASE_EMITTED);
+        }
+        None => counters.count(Counter::RELEASE_DROPPED),
+    }
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn fill_let_go(to: *mut ReleaseRecord, sk: u64, cookie: u64, protocol: u16, flags: u32) {
+    let net = sock::net(sk);
+    let mut known = owners::remembered(cookie);
+    if known.is_null() {
+        known = &raw const NOBODY_STATIC;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).header = header::<ReleaseRecord>(RecordKind::RELEASE, owners::now(), 0);
+        crate::holder::copy_owner(&raw mut (*to).owner, known);
+        task::fill_from_owner(&raw mut (*to).task, &raw const (*to).owner);
+        sock::fill(&raw mut (*to).sock, sk, protocol);
+        (*to).netns_cookie = sock::net_cookie(net);
+        (*to).netns = sock::net_inum(net);
+        (*to).flags = flags;
+    }
+}
+
 /// A process ended.
 #[inline(always)]
 pub(crate) fn exited(task: u64) {

@@ -191,7 +191,10 @@ fn drive<const SLOT: u32>() {
 }
 
 /// One step, also of `bpf_loop`: 0 goes on, 1 ends.
-#[cfg_attr(feature = "flat", inline(never))]
+///
+/// Without `bpf_loop` it is a part of its caller: a frame of its own counts 32 bytes at least before
+/// Linux 6.7, and all frames together have 512 (kernel/bpf/verifier.c:check_max_stack_depth).
+#[cfg_attr(feature = "flat", inline(always))]
 unsafe extern "C" fn step<const SLOT: u32>(_index: u64, _context: *mut c_void) -> i64 {
     match WALKS.get_ptr_mut(SLOT) {
         // SAFETY: as in `walk`.

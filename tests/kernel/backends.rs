@@ -151,24 +151,37 @@ fn what_the_oldest_kernel_lacks_is_done_without() -> Result<()> {
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     let address = format!("{HERE}:{PORT}");
     let old = Machine::whole().script("export PORTWATCH_ASSUME_KERNEL=5.8");
-    let (pid, trace) = old.trace(&stage.netns, &["--backend", "tracepoint"], |_| {
+    let (pid, trace) = old.trace(&stage.netns, &[], |_| {
         holder.listener("l", "tcp4", &[], &address)?;
         binder.tell("open b tcp4")?;
         let refused = binder.ask(&format!("bind b {address}"))?;
+        ensure!(refused.is_err(), "{refused:?}");
+        // The one port of the range is taken: who has it is not counted.
+        stage.netns.set_range((PORT, PORT))?;
+        binder.tell("open c tcp4")?;
+        let refused = binder.ask(&format!("connect c {address}"))?;
         ensure!(refused.is_err(), "{refused:?}");
         Ok(holder.pid())
     })?;
     trace.check(true)?;
     let started = Started::of(&trace)?;
+    let hooks = started.hooks();
     ensure!(
-        started.hooks().contains(&"syscalls:sys_enter_bind"),
-        "{:?}",
-        started.hooks()
+        hooks.contains(&"syscalls:sys_enter_bind") != hooks.contains(&"inet_csk_get_port"),
+        "{hooks:?}"
     );
+    let spots = started.blind_spots().join("\n");
+    ensure!(spots.contains("before Linux 5.17"), "{spots}");
     let conflicts = trace.conflicts();
-    let [conflict] = conflicts.as_slice() else {
+    let [conflict, exhausted] = conflicts.as_slice() else {
         anyhow::bail!("{conflicts:#?}");
     };
+    ensure!(
+        exhausted.cause == "range-exhausted"
+            && exhausted.counted.is_none()
+            && exhausted.tally.as_ref().is_none_or(Vec::is_empty),
+        "{exhausted:#?}"
+    );
     let named = conflict
         .holders
         .iter()

@@ -211,6 +211,30 @@ const BOUND_THEN_CONNECTED: Case = Case {
     ..EPHEMERAL_BIND
 };
 
+/// All of them.
+pub(crate) const ALL: [(&str, Case); 20] = [
+    ("established", ESTABLISHED),
+    ("syn-sent", SYN_SENT),
+    ("close-wait", CLOSE_WAIT),
+    ("fin-wait", FIN_WAIT),
+    ("connected UDP", UDP_CONNECTED),
+    ("autobound UDP", UDP_AUTOBOUND),
+    ("UDP", UDP_BOUND),
+    ("TIME_WAIT", TIME_WAIT),
+    ("TIME_WAIT of the dead", TIME_WAIT_OF_THE_DEAD),
+    ("server TIME_WAIT", SERVER_TIME_WAIT),
+    ("orphan", ORPHAN),
+    ("orphan by default", ORPHAN_BY_DEFAULT),
+    ("accepted", ACCEPTED),
+    ("listener", LISTENER),
+    ("listener without bind", AUTOBOUND_LISTENER),
+    ("dual-stack listener", DUAL_STACK),
+    ("bound only", BOUND_ONLY),
+    ("bind(0)", EPHEMERAL_BIND),
+    ("bind(0), then connect", BOUND_THEN_CONNECTED),
+    ("connected to itself", TO_ITSELF),
+];
+
 #[test]
 fn outbound_connection_established() -> Result<()> {
     tracer_first(&ESTABLISHED)

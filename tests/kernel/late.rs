@@ -1,7 +1,7 @@
 //! The same holders, made before the tracer starts: what it may still know, and what it must not
 //! pretend to.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
@@ -14,109 +14,158 @@ use crate::causes::{
 use crate::play::{self, Case, Verdict, holder_first};
 
 /// The cause is still proven; certainty and origin are what can be known of it.
-fn proven(case: &Case) -> Result<()> {
-    holder_first(
-        case,
-        &Verdict {
-            certainties: &[],
-            origin: None,
-            ..case.right
-        },
-    )
+const fn proven(case: Case) -> (Case, Verdict) {
+    let right = Verdict {
+        certainties: &[],
+        origin: None,
+        ..case.right
+    };
+    (case, right)
 }
 
 /// The cause may be one of `causes`, or unknown.
-fn at_most(case: &Case, causes: &'static [&'static str], named: bool) -> Result<()> {
-    holder_first(
-        case,
-        &Verdict {
-            causes,
-            certainties: &["exact", "remembered", "inferred", "unknown"],
-            kinds: &[],
-            origin: None,
-            named,
-            ..case.right
-        },
-    )
+const fn at_most(case: Case, causes: &'static [&'static str], named: bool) -> (Case, Verdict) {
+    let right = Verdict {
+        causes,
+        certainties: &["exact", "remembered", "inferred", "unknown"],
+        kinds: &[],
+        origin: None,
+        named,
+        ..case.right
+    };
+    (case, right)
+}
+
+/// What was made before, and what may be known of it. What the kernel forgets after a while is
+/// made last.
+pub(crate) const ALL: [(&str, (Case, Verdict)); 15] = [
+    ("established", proven(ESTABLISHED)),
+    ("syn-sent", proven(SYN_SENT)),
+    ("close-wait", proven(CLOSE_WAIT)),
+    ("fin-wait", proven(FIN_WAIT)),
+    ("listener", proven(LISTENER)),
+    ("dual-stack listener", proven(DUAL_STACK)),
+    ("bound only", proven(BOUND_ONLY)),
+    ("UDP", proven(UDP_BOUND)),
+    (
+        "connected UDP",
+        at_most(UDP_CONNECTED, &["outbound-connection", "udp-socket"], true),
+    ),
+    (
+        "autobound UDP",
+        at_most(UDP_AUTOBOUND, &["outbound-connection", "udp-socket"], true),
+    ),
+    (
+        "bind(0)",
+        at_most(
+            EPHEMERAL_BIND,
+            &["ephemeral-bind", "bound-not-listening", "unknown"],
+            true,
+        ),
+    ),
+    // The listener is closed, the accepted child is left: its missing SOCK_BINDPORT_LOCK proves no
+    // connect().
+    (
+        "accepted",
+        at_most(ACCEPTED, &["accepted-connection", "unknown"], true),
+    ),
+    // Nobody who could be named was ever seen: the state is told, a process is not made up.
+    (
+        "server TIME_WAIT",
+        at_most(SERVER_TIME_WAIT, &["server-time-wait", "unknown"], false),
+    ),
+    ("orphan", at_most(ORPHAN, &["orphan"], false)),
+    (
+        "TIME_WAIT",
+        at_most(TIME_WAIT, &["outbound-time-wait", "unknown"], false),
+    ),
+];
+
+/// One of them alone.
+fn alone(wanted: &str) -> Result<()> {
+    let (_, (case, right)) = ALL
+        .iter()
+        .find(|(name, _)| *name == wanted)
+        .context("no such holder")?;
+    holder_first(case, right)
 }
 
 #[test]
 fn established() -> Result<()> {
-    proven(&ESTABLISHED)
+    alone("established")
 }
 
 #[test]
 fn syn_sent() -> Result<()> {
-    proven(&SYN_SENT)
+    alone("syn-sent")
 }
 
 #[test]
 fn close_wait() -> Result<()> {
-    proven(&CLOSE_WAIT)
+    alone("close-wait")
 }
 
 #[test]
 fn fin_wait() -> Result<()> {
-    proven(&FIN_WAIT)
+    alone("fin-wait")
 }
 
 #[test]
 fn listener() -> Result<()> {
-    proven(&LISTENER)
+    alone("listener")
 }
 
 #[test]
 fn dual_stack_listener() -> Result<()> {
-    proven(&DUAL_STACK)
+    alone("dual-stack listener")
 }
 
 #[test]
 fn bound_not_listening() -> Result<()> {
-    proven(&BOUND_ONLY)
+    alone("bound only")
 }
 
 #[test]
 fn udp_bound() -> Result<()> {
-    proven(&UDP_BOUND)
+    alone("UDP")
 }
 
 #[test]
 fn udp_connected() -> Result<()> {
-    at_most(&UDP_CONNECTED, &["outbound-connection", "udp-socket"], true)
+    alone("connected UDP")
 }
 
 #[test]
 fn udp_autobound() -> Result<()> {
-    at_most(&UDP_AUTOBOUND, &["outbound-connection", "udp-socket"], true)
+    alone("autobound UDP")
 }
 
 #[test]
 fn ephemeral_bind() -> Result<()> {
-    let causes = &["ephemeral-bind", "bound-not-listening", "unknown"];
-    at_most(&EPHEMERAL_BIND, causes, true)
+    alone("bind(0)")
 }
 
 /// Nobody who could be named was ever seen: the state is told, a process is not made up.
 #[test]
 fn time_wait() -> Result<()> {
-    at_most(&TIME_WAIT, &["outbound-time-wait", "unknown"], false)
+    alone("TIME_WAIT")
 }
 
 #[test]
 fn server_time_wait() -> Result<()> {
-    at_most(&SERVER_TIME_WAIT, &["server-time-wait", "unknown"], false)
+    alone("server TIME_WAIT")
 }
 
 #[test]
 fn orphan() -> Result<()> {
-    at_most(&ORPHAN, &["orphan"], false)
+    alone("orphan")
 }
 
 /// The listener is closed, the accepted child is left, the tracer comes late: the child's missing
 /// SOCK_BINDPORT_LOCK proves no connect().
 #[test]
 fn an_accepted_child_is_never_an_outbound_connection() -> Result<()> {
-    at_most(&ACCEPTED, &["accepted-connection", "unknown"], true)
+    alone("accepted")
 }
 
 /// The snapshot asked the cookie, so that TIME_WAIT still has a name.

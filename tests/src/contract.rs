@@ -303,6 +303,8 @@ pub struct Release {
     #[serde(default)]
     pub port_free: Option<bool>,
     #[serde(default)]
+    pub ended: Option<String>,
+    #[serde(default)]
     pub left: Option<String>,
     pub netns: u64,
     #[serde(default)]

@@ -16,6 +16,7 @@ pub mod netns;
 pub mod program;
 pub mod programs;
 pub mod puppet;
+pub mod ring;
 pub mod sockets;
 pub mod stage;
 pub mod trace;

@@ -199,6 +199,27 @@ impl<'a> Started<'a> {
         Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
     }
 
+    /// Whether a hook of that kind is attached there.
+    #[must_use]
+    pub fn has(&self, kind: &str, target: &str) -> bool {
+        let hooks = self.0.get("hooks").and_then(Value::as_array);
+        let is = |hook: &Value, field: &str, value: &str| {
+            hook.get(field).and_then(Value::as_str) == Some(value)
+        };
+        hooks
+            .into_iter()
+            .flatten()
+            .any(|hook| is(hook, "kind", kind) && is(hook, "target", target))
+    }
+
+    /// What this run says that it cannot see.
+    #[must_use]
+    pub fn blind_spots(&self) -> Vec<&'a str> {
+        let spots = self.0.get("blind_spots").and_then(Value::as_array);
+        let spots = spots.into_iter().flatten();
+        spots.filter_map(Value::as_str).collect()
+    }
+
     fn targets(&self, list: &str) -> Vec<&'a str> {
         let hooks = self.0.get(list).and_then(Value::as_array);
         hooks

@@ -36,6 +36,7 @@ pub(crate) struct Step {
     command: Command,
     fix: String,
     limit: Option<Duration>,
+    prefix: String,
 }
 
 impl Step {
@@ -46,7 +47,14 @@ impl Step {
             command,
             fix: String::new(),
             limit: None,
+            prefix: String::new(),
         }
+    }
+
+    /// Stands before each line that [`Step::watched`] shows: for steps that run side by side.
+    pub(crate) fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
     }
 
     /// What the user can do when the step fails.
@@ -109,10 +117,12 @@ impl Step {
     pub(crate) fn watched(mut self, mut each: impl FnMut(&str)) -> Result<()> {
         say(&self.what);
         let mut stdout = io::stdout();
+        let prefix = std::mem::take(&mut self.prefix);
         let status = self.pump(Instant::now(), |line| {
             if let Some(line) = line {
                 // A reader that went away is no reason to leave the tests half run.
-                let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+                let shown = [prefix.as_bytes(), line].concat();
+                let _ = stdout.write_all(&shown).and_then(|()| stdout.flush());
                 each(&String::from_utf8_lossy(line));
             }
         })?;

@@ -28,15 +28,15 @@ pub(crate) enum Suite {
     /// The release on Debian's kernels in emulated machines, with every backend: a chosen part of
     /// the kernel suite (`cargo xtask vm` runs all of it): minutes.
     Vm,
-    /// The release against real servers and clients, installed first: root, minutes.
+    /// The release against real servers and clients, installed first, and some of them in the emulated
+    /// machines: root, minutes.
     Real,
 }
 
 /// Runs `suite`, or all but the heavy one.
 pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
     let suites: &[Suite] = match suite {
-        // The VM's minutes are asked for by name.
-        None => &[Suite::Unit, Suite::Kernel],
+        None => &[Suite::Unit, Suite::Kernel, Suite::Vm],
         Some(Suite::Unit) => &[Suite::Unit],
         Some(Suite::Kernel) => &[Suite::Kernel],
         Some(Suite::Vm) => &[Suite::Vm],
@@ -55,7 +55,16 @@ pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
                 &portwatch,
                 &mut report,
             ),
-            Suite::Real => privileged("real", &portwatch, &mut report),
+            // Its programs are installed then.
+            Suite::Real => privileged("real", &portwatch, &mut report).and_then(|()| {
+                vm::run(
+                    vm::Series::ALL,
+                    &[vm::Backend::Trampoline, vm::Backend::Kprobe],
+                    &vm::Extent::Founding,
+                    &portwatch,
+                    &mut report,
+                )
+            }),
         };
         if let Err(error) = done {
             // The other suites still have something to say.
@@ -173,6 +182,12 @@ impl Report {
         if let Some(why) = told.strip_prefix(SKIPPED) {
             self.skipped.push(why.trim().to_owned());
         }
+    }
+
+    /// Takes what another has noted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
     }
 
     /// Notes what we skip ourselves, and says it at once.

@@ -2,14 +2,18 @@
 //!
 //! The machine is emulated (TCG): no /dev/kvm, no privileges, nothing of the host is changed. Its
 //! root is the host's, read-only over 9p below an overlay in memory, so whatever program the host
-//! has runs in the guest. What the console says is kept in `target/vm/KERNEL/serial.log`.
+//! has runs in the guest. What the console says is kept in `target/vm/KERNEL/serial.log`. Kernels run
+//! side by side.
 
 mod boot;
 mod guest;
 mod image;
 mod kernel;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
@@ -105,12 +109,42 @@ pub(crate) fn run(
     boot::install()?;
     let suites = Suites::build(portwatch)?;
     let mut failed = Vec::new();
+    let mut ready = Vec::new();
     for series in kernels {
         let done = kernel::fetch(*series).and_then(|kernel| {
             let job = guest::job(&suites, backends, extent);
             let image = image::build(&kernel, &job)?;
-            boot::boot(&kernel, &image, report)
+            Ok((kernel, image))
         });
+        match done {
+            Ok(made) => ready.push(made),
+            Err(error) => {
+                say(format_args!("{error:#}"));
+                failed.push(series.name());
+            }
+        }
+    }
+    // Side by side: a tracer's start keeps one processor busy and no more.
+    let ended = thread::scope(|scope| {
+        let guests: Vec<_> = ready
+            .iter()
+            .map(|(kernel, image)| {
+                let guest = scope.spawn(|| {
+                    let mut report = Report::default();
+                    let done = boot::boot(kernel, image, &mut report);
+                    (done, report)
+                });
+                (kernel, guest)
+            })
+            .collect();
+        guests
+            .into_iter()
+            .map(|(kernel, guest)| (kernel.series, guest.join()))
+            .collect::<Vec<_>>()
+    });
+    for (series, joined) in ended {
+        let (done, told) = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        report.merge(told);
         if let Err(error) = done {
             say(format_args!("{error:#}"));
             failed.push(series.name());
@@ -128,6 +162,8 @@ pub(crate) struct Suites {
     pub(crate) portwatch: PathBuf,
     /// The test runner of `tests/kernel`.
     pub(crate) kernel: PathBuf,
+    /// That of `tests/real`.
+    pub(crate) real: PathBuf,
 }
 
 impl Suites {
@@ -148,6 +184,7 @@ impl Suites {
         Ok(Self {
             portwatch: portwatch.to_owned(),
             kernel: find("kernel/main.rs")?,
+            real: find("real/main.rs")?,
         })
     }
 }

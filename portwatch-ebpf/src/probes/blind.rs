@@ -15,17 +15,24 @@ use super::ALLOW;
 use crate::{
     config::{self, off},
     maps::{FAILURES, WANTED},
-    owners, stats, walk,
+    owners,
+    registers::{self, Registers},
+    stats, walk,
 };
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, pt_regs},
+    bindings::BPF_RB_FORCE_WAKEUP,
     helpers::generated::bpf_get_current_task_btf,
     macros::{btf_tracepoint, cgroup_sock_addr},
     programs::{BtfTracePointContext, SockAddrContext},
 };
 use portwatch_common::{BlindRecord, Counter, HookId, RecordKind, SockAddr, Task};
 
-const SYS_BIND: u64 = 49;
+/// Number of bind() on this machine.
+#[inline(always)]
+fn sys_bind() -> u64 {
+    if registers::is_x86() { 49 } else { 200 }
+}
+
 const EADDRINUSE: i64 = -98;
 
 const AF_INET: u16 = 2;
@@ -104,13 +111,12 @@ fn begins(ctx: &SockAddrContext, family: u16, addr: [u32; 4]) {
 /// `raw_syscalls:sys_exit` as a BTF tracepoint: registers and return value.
 #[btf_tracepoint(function = "sys_exit")]
 pub(crate) fn blind_exit(ctx: BtfTracePointContext) -> i32 {
-    let regs: *const pt_regs = ctx.arg(0);
+    let regs = Registers::of(ctx.arg(0));
     let ret: i64 = ctx.arg(1);
-    // SAFETY: registers that the verifier knows; direct loads.
-    let (number, fd) = unsafe { ((*regs).orig_rax, (*regs).rdi) };
-    if number != SYS_BIND {
+    if regs.number() != sys_bind() {
         return 0;
     }
+    let fd = regs.first();
     let task = current();
     let Some(wanted) = WANTED.get_ptr(task as u64) else {
         // A name of another family: AF_UNIX, AF_NETLINK, AF_VSOCK.

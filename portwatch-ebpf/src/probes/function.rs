@@ -6,7 +6,7 @@ use super::syscalls::{autobound, bound};
 use crate::{
     fail::{self, AddrFrom, Refusal},
     notes::{self, function},
-    owners, sock, task, traffic,
+    sock, task,
 };
 use portwatch_common::{Call, HookId, Origin, Sock};
 
@@ -125,14 +125,9 @@ pub(crate) fn hash_connected<const SLOT: u32>(sk: u64, had_port: bool, ret: i32)
         });
         return;
     }
-    let cookie = sock::cookie(sk);
     // Without a cookie sock_ops remembers it, a little later.
-    if ret == 0
-        && !had_port
-        && cookie != 0
-        && owners::took(HookId::HASH_CONNECT, cookie, sk, Origin::EPHEMERAL_CONNECT)
-    {
-        traffic::assigned(
+    if ret == 0 && !had_port {
+        autobound(
             HookId::HASH_CONNECT,
             sk,
             Origin::EPHEMERAL_CONNECT,

@@ -24,20 +24,21 @@ fn begin(function: u64, sk: u64, argument: u64) {
 
 /// Takes the note of the function that ends. Without one its begin was not seen.
 #[inline(always)]
-fn end(function: u64, ended: impl FnOnce(Note)) {
+fn end(function: u64) -> Option<Note> {
     let task = task::current();
     let note = notes::inside(function, task);
     if note.is_null() {
-        return;
+        return None;
     }
     // SAFETY: a value of our own map, of the call that this task is in.
     let note = unsafe { *note };
     notes::end(function, task);
-    ended(note);
+    Some(note)
 }
 
+/// An argument of the function.
 #[inline(always)]
-fn argument(ctx: &ProbeContext, n: usize) -> u64 {
+pub(super) fn argument(ctx: &ProbeContext, n: usize) -> u64 {
     ctx.arg::<u64>(n).unwrap_or(0)
 }
 
@@ -50,10 +51,11 @@ pub(crate) fn kp_csk_get_port(ctx: ProbeContext) -> u32 {
 
 /// `inet_csk_get_port` ends.
 #[kretprobe]
+#[inline(always)]
 pub(crate) fn kr_csk_get_port(ctx: RetProbeContext) -> u32 {
-    end(function::CSK_GET_PORT, |note| {
+    if let Some(note) = end(function::CSK_GET_PORT) {
         csk_got_port::<8>(note.sk, note.argument as u16, ctx.ret::<i32>());
-    });
+    }
     0
 }
 
@@ -66,10 +68,11 @@ pub(crate) fn kp_udp_get_port(ctx: ProbeContext) -> u32 {
 
 /// `udp_lib_get_port` ends.
 #[kretprobe]
+#[inline(always)]
 pub(crate) fn kr_udp_get_port(ctx: RetProbeContext) -> u32 {
-    end(function::UDP_GET_PORT, |note| {
+    if let Some(note) = end(function::UDP_GET_PORT) {
         udp_got_port::<9>(note.sk, note.argument as u16, ctx.ret::<i32>());
-    });
+    }
     0
 }
 
@@ -83,10 +86,11 @@ pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
 
 /// `inet_hash_connect` or `inet6_hash_connect` ends.
 #[kretprobe]
+#[inline(always)]
 pub(crate) fn kr_hash_connect(ctx: RetProbeContext) -> u32 {
-    end(function::HASH_CONNECT, |note| {
+    if let Some(note) = end(function::HASH_CONNECT) {
         hash_connected::<10>(note.sk, note.argument != 0, ctx.ret::<i32>());
-    });
+    }
     0
 }
 
@@ -111,9 +115,9 @@ pub(crate) fn kp_bind(ctx: ProbeContext) -> u32 {
 /// Any of the four ends.
 #[kretprobe]
 pub(crate) fn kr_bind(ctx: RetProbeContext) -> u32 {
-    end(function::BIND, |note| {
+    if let Some(note) = end(function::BIND) {
         bind_ended(note.sk, note.argument, ctx.ret::<i32>());
-    });
+    }
     0
 }
 

@@ -8,6 +8,7 @@
 //! | UDP connect | `connect4/6` gives the cookie, `sys_exit_connect` | autobind |
 //! | UDP send | `sendmsg4/6`, `sys_exit_sendto/sendmsg/sendmmsg` | autobind; its failure |
 //! | close | `cgroup/sock_release` | release |
+//! | end of TIME_WAIT, of an orphan | `inet_put_port`, `inet_twsk_bind_unhash`, `udp_lib_unhash` (`release`) | release |
 //! | exit | `tp_btf/sched_process_exit` | end of a requester |
 //! | all of bind(), connect(), autobind | functions of the kernel (`function`) by `trampoline` or `kprobe` | the same, from inside |
 //! | bind() under lockdown=confidentiality | `bind4/6`, `tp_btf/sys_exit` | failure without its holders |
@@ -23,6 +24,7 @@ mod function;
 mod kprobe;
 #[cfg(not(feature = "flat"))]
 mod range;
+mod release;
 #[cfg(not(feature = "flat"))]
 mod scan;
 mod snapshot;

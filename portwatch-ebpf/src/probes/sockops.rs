@@ -17,6 +17,7 @@ use portwatch_common::{Call, HookId, Origin, Owner, OwnerSource, Sock};
 /// Every TCP socket of the cgroup; only three of the callbacks are of interest. `reply` is left
 /// alone, which means "no opinion" for all the others.
 #[sock_ops]
+#[inline(always)]
 pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
     let op = ctx.op();
     if op == BPF_SOCK_OPS_TCP_CONNECT_CB {

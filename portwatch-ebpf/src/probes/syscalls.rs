@@ -7,13 +7,12 @@ use crate::{
     config::{self, features},
     fail::{self, AddrFrom, Refusal},
     notes::{self, Note, function},
-    owners, sock, stats, task, traffic,
+    owners,
+    registers::Registers,
+    sock, stats, task, traffic,
 };
 use aya_ebpf::{
-    EbpfContext,
-    bindings::pt_regs,
-    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
-    macros::tracepoint,
+    EbpfContext, helpers::generated::bpf_probe_read_user, macros::tracepoint,
     programs::TracePointContext,
 };
 use core::ffi::c_void;
@@ -43,8 +42,8 @@ fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
             notes::end(function::SYSTEM_CALL, task);
             return (sk as u32, argument, ret);
         }
-        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        ((*regs).rdi as u32, (*regs).rsi, ret)
+        let regs = Registers::current();
+        (regs.first() as u32, regs.second(), ret)
     }
 }
 
@@ -109,6 +108,7 @@ fn failing_socket(hook: u32, lost: u32, task: u64, fd: u32) -> u64 {
 
 /// `syscalls:sys_exit_bind`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
     let (fd, addr, ret) = arguments(&ctx);
     if ret > 0 || (ret < 0 && !matches!(ret, EADDRINUSE | EADDRNOTAVAIL | EACCES | EPERM)) {
@@ -155,8 +155,9 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// A bind() succeeded. IP_BIND_ADDRESS_NO_PORT with port 0 leaves the socket without one.
-#[inline(always)]
+/// A bind() succeeded. IP_BIND_ADDRESS_NO_PORT with port 0 leaves the socket without one. A stack
+/// frame of its own, as [`autobound`].
+#[inline(never)]
 pub(super) fn bound(hook: u32, user_sk: u64) {
     let sk = sock::port_socket(user_sk);
     if sock::port(sk) == 0 {
@@ -174,6 +175,7 @@ pub(super) fn bound(hook: u32, user_sk: u64) {
 
 /// `syscalls:sys_exit_listen`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
     let (fd, _, ret) = arguments(&ctx);
     if ret != EADDRINUSE {
@@ -204,6 +206,7 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
 
 /// `syscalls:sys_exit_connect`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
     let (fd, addr, ret) = arguments(&ctx);
     if !matches!(ret, 0 | EADDRNOTAVAIL | EAGAIN) {
@@ -287,7 +290,7 @@ fn searched_port(sk: u64, addr: u64) -> bool {
     read == 0 && head[0] == 0 && head[1] == 0 && u32::from_be(head[2]) == 0xffff
 }
 
-/// A UDP socket may have got its port just now. A stack frame of its own: together with a failure's
+/// A socket may have got its port just now, without a bind(). A stack frame of its own: together with a failure's
 /// it would be too much (512 bytes with everything that is called).
 #[inline(never)]
 pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
@@ -366,8 +369,7 @@ fn destination(to: Destination, message: u64) -> u64 {
             if !features::task_pt_regs() {
                 return 0;
             }
-            // SAFETY: the registers are those of the current task.
-            unsafe { (*(bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs)).r8 }
+            Registers::current().fifth()
         }
         Destination::Message => {
             let mut name = 0_u64;
@@ -381,6 +383,7 @@ fn destination(to: Destination, message: u64) -> u64 {
 
 /// `syscalls:sys_exit_sendto`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
     send(HookId::SYS_EXIT_SENDTO, Destination::Argument, &ctx);
     0
@@ -388,6 +391,7 @@ pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
 
 /// `syscalls:sys_exit_sendmsg`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
     send(HookId::SYS_EXIT_SENDMSG, Destination::Message, &ctx);
     0
@@ -395,6 +399,7 @@ pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
 
 /// `syscalls:sys_exit_sendmmsg`.
 #[tracepoint]
+#[inline(always)]
 pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
     send(HookId::SYS_EXIT_SENDMMSG, Destination::Message, &ctx);
     0

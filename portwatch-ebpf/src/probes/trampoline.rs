@@ -34,6 +34,7 @@ fn ask_cookie(ctx: &impl EbpfContext, argument: usize) -> u64 {
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`.
 #[fexit(function = "inet_csk_get_port")]
+#[inline(always)]
 pub(crate) fn fx_csk_get_port(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 0);
     csk_got_port::<4>(sk, ctx.arg(1), ctx.arg(2));
@@ -42,6 +43,7 @@ pub(crate) fn fx_csk_get_port(ctx: FExitContext) -> i32 {
 
 /// `int udp_lib_get_port(struct sock *sk, unsigned short snum, unsigned int hash2_nulladdr)`.
 #[fexit(function = "udp_lib_get_port")]
+#[inline(always)]
 pub(crate) fn fx_udp_get_port(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 0);
     udp_got_port::<5>(sk, ctx.arg(1), ctx.arg(3));
@@ -57,6 +59,7 @@ pub(crate) fn fe_hash_connect(ctx: FEntryContext) -> i32 {
 
 /// See [`fe_hash_connect`].
 #[fexit(function = "inet_hash_connect")]
+#[inline(always)]
 pub(crate) fn fx_hash_connect(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 1);
     hash_connected::<6>(sk, connected(), ctx.arg(2));
@@ -72,6 +75,7 @@ pub(crate) fn fe_hash6_connect(ctx: FEntryContext) -> i32 {
 
 /// See [`fe_hash6_connect`].
 #[fexit(function = "inet6_hash_connect")]
+#[inline(always)]
 pub(crate) fn fx_hash6_connect(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 1);
     hash_connected::<7>(sk, connected(), ctx.arg(2));

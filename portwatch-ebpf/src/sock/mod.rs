@@ -22,9 +22,9 @@ mod tables;
 pub(crate) use fill::{fill, fill_address};
 pub(crate) use range::{range, reserved_flags};
 pub(crate) use tables::{
-    bucket_fastreuse, bucket_fastreuseport, bucket_l3mdev, bucket_list, bucket_net, bucket_of,
-    bucket_port, bucket2_owners, next, owner_of, tcp_buckets, tcp_chain, tcp_chain_at, udp_chain,
-    udp_slot, udp_slots, udp_socket_of, udp_table,
+    after_put, after_time_wait, bucket_fastreuse, bucket_fastreuseport, bucket_l3mdev, bucket_list,
+    bucket_net, bucket_of, bucket_port, bucket2_owners, next, owner_of, tcp_buckets, tcp_chain,
+    tcp_chain_at, udp_chain, udp_slot, udp_slots, udp_socket_of, udp_table,
 };
 
 use crate::config::off;

@@ -2,7 +2,7 @@
 
 use super::read;
 use crate::config::off;
-use portwatch_common::offsets::ABSENT;
+use portwatch_common::{ReleaseRecord, Sock, offsets::ABSENT};
 
 field!(next: u64 = list_next);
 field!(bucket_net: u64 = tb_net);
@@ -122,4 +122,56 @@ pub(crate) fn owner_of(node: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn udp_socket_of(node: u64) -> u64 {
     node.wrapping_sub(u64::from(off!(skc_node)))
+}
+
+/// What is left of the port of a TCP socket that is about to lose it, as bits of
+/// [`ReleaseRecord`]; 0 = not known.
+#[inline(always)]
+pub(crate) fn after_put(sk: u64) -> u32 {
+    let bucket: u64 = read(sk, off!(icsk_bind_hash));
+    // TIME_WAIT takes its socket's place at the head of the list
+    // (net/ipv4/inet_timewait_sock.c:inet_twsk_hashdance), then the socket gives its own up.
+    let first: u64 = if off!(tb_bhash2) != ABSENT {
+        let bucket2: u64 = read(sk, off!(icsk_bind2_hash));
+        read(bucket2, off!(tb2_owners))
+    } else {
+        read(bucket, off!(tb_owners))
+    };
+    let head = owner_of(first);
+    let cookie = super::cookie(sk);
+    if first != 0
+        && super::state(head) == Sock::STATE_TIME_WAIT
+        && cookie != 0
+        && super::cookie(head) == cookie
+    {
+        return ReleaseRecord::LEFT_TIME_WAIT;
+    }
+    others(bucket, sk)
+}
+
+/// The same of a TIME_WAIT socket; `None` if it has lost its port already.
+#[inline(always)]
+pub(crate) fn after_time_wait(tw: u64) -> Option<u32> {
+    let bucket: u64 = read(tw, off!(tw_tb));
+    if bucket == 0 {
+        return None;
+    }
+    Some(others(bucket, tw))
+}
+
+/// Whether a bucket has other owners than this one.
+#[inline(always)]
+fn others(bucket: u64, sk: u64) -> u32 {
+    if bucket == 0 {
+        return 0;
+    }
+    let own = sk.wrapping_add(u64::from(off!(skc_bind_node)));
+    let (list, owners) = bucket_list(bucket);
+    let first = if owners { list } else { bucket2_owners(list) };
+    let more = next(own) != 0 || (!owners && next(list) != 0);
+    if first == own && !more {
+        ReleaseRecord::FREE
+    } else {
+        ReleaseRecord::SHARED
+    }
 }

@@ -25,6 +25,7 @@ pub fn resolved_message(resolved: &Resolved) -> String {
                 Some(FreedBy::HolderClosed) => ", when its holder had closed the socket",
                 Some(FreedBy::HolderExited) => ", when its holder had ended",
                 Some(FreedBy::TimeWaitOver) => ", when TIME_WAIT was over",
+                Some(FreedBy::ConnectionOver) => ", when its holder's connection had ended",
                 None => "",
             };
             format!("{who} got {wanted} after {tries} and {after}{freed}")

@@ -12,7 +12,7 @@ use crate::advise;
 use crate::decode::event::{Assign, Exit, Failure, Ktime, Release, Tgid};
 use crate::report::time::millis;
 use crate::report::{Body, How, Report, Resolved};
-use freed::{Closing, Freed};
+use freed::{Closed, Closing, Freed};
 use number::Numbers;
 use one::{Incident, Key, MAX_EXITED};
 use std::collections::BTreeSet;
@@ -109,7 +109,7 @@ impl Incidents {
                     cookie,
                     at: release.time,
                     by: (release.task.tgid, release.task.start),
-                    exiting: release.exiting,
+                    what: Closed::of(release),
                 });
             }
         }

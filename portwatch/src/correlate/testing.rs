@@ -319,6 +319,7 @@ pub(crate) fn release(cookie: u64, at: Ktime) -> Release {
         netns: NETNS,
         owner: None,
         exiting: false,
+        let_go: None,
         watched: true,
     }
 }

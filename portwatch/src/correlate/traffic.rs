@@ -3,10 +3,10 @@
 use super::people::requester;
 use super::words;
 use crate::advise;
-use crate::decode::event::{Assign, Failure, OwnerSource, Release};
+use crate::decode::event::{Assign, Failure, LetGo, OwnerSource, Release, Socket, State};
 use crate::enrich::EventFacts;
 use crate::report::time::millis;
-use crate::report::{self, ClockAnchor};
+use crate::report::{self, ClockAnchor, Ended, Left};
 
 pub(super) fn assign(event: &Assign, facts: &EventFacts, anchor: ClockAnchor) -> report::Assign {
     report::Assign {
@@ -21,13 +21,19 @@ pub(super) fn assign(event: &Assign, facts: &EventFacts, anchor: ClockAnchor) ->
     }
 }
 
-/// The close of the last descriptor. What is left of the port after it (TIME_WAIT, an orphan, other
-/// sockets) is not seen here, so `port_free` stays absent.
+/// The close of the last descriptor: what is left of the port after it (TIME_WAIT, an orphan, other
+/// sockets) is not seen then, so `port_free` stays absent. Or the end of what was left.
 pub(super) fn release(event: &Release, facts: &EventFacts, anchor: ClockAnchor) -> report::Release {
     let owner = event
         .owner
         .as_ref()
         .filter(|owner| owner.source != OwnerSource::LastListener);
+    let (port_free, left) = match event.let_go {
+        Some(LetGo::Free) => (Some(true), None),
+        Some(LetGo::TimeWait) => (Some(false), Some(Left::TimeWait)),
+        Some(LetGo::Shared) => (Some(false), Some(Left::Shared)),
+        Some(LetGo::Unknown) | None => (None, None),
+    };
     report::Release {
         transport: words::transport(event.socket.transport),
         local: words::local(&event.socket),
@@ -36,11 +42,21 @@ pub(super) fn release(event: &Release, facts: &EventFacts, anchor: ClockAnchor) 
         held_ms: owner
             .and_then(|owner| owner.taken_at)
             .map(|taken| millis(taken, event.time)),
-        port_free: None,
-        left: None,
+        port_free,
+        ended: event.let_go.map(|_| ended(&event.socket)),
+        left,
         netns: event.netns.0,
         cookie: event.socket.cookie,
         process: requester(&event.task, facts, anchor),
+    }
+}
+
+/// What lets go of a port without a process.
+fn ended(socket: &Socket) -> Ended {
+    if socket.state == State::TimeWait {
+        Ended::TimeWait
+    } else {
+        Ended::Socket
     }
 }
 

@@ -331,7 +331,20 @@ pub struct Assign {
     pub watched: bool,
 }
 
-/// The close of a socket's last descriptor.
+/// What is left of a port that the kernel takes from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetGo {
+    /// Nothing.
+    Free,
+    /// The socket goes on as TIME_WAIT.
+    TimeWait,
+    /// Other sockets have it.
+    Shared,
+    /// Not known.
+    Unknown,
+}
+
+/// The close of a socket's last descriptor, or the end of what that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// When.
@@ -346,6 +359,8 @@ pub struct Release {
     pub owner: Option<Owner>,
     /// The closing process was exiting.
     pub exiting: bool,
+    /// No close: the kernel takes the port from the socket, which this is left of.
+    pub let_go: Option<LetGo>,
     /// Sent because it is a holder of an open incident, not as traffic.
     pub watched: bool,
 }

@@ -2,8 +2,8 @@
 
 use super::cursor::{DecodeError, prefix};
 use super::event::{
-    Assign, Call, EphemeralRange, Exit, Failure, Family, Holder, Ktime, NetnsId, Release, Socket,
-    Walk, Wanted, unmap,
+    Assign, Call, EphemeralRange, Exit, Failure, Family, Holder, Ktime, LetGo, NetnsId, Release,
+    Socket, Walk, Wanted, unmap,
 };
 use super::fields;
 use crate::source::RawRecord;
@@ -209,7 +209,23 @@ pub(super) fn release(raw: &RawRecord, kind: u16) -> Result<Release, DecodeError
         netns: NetnsId(netns),
         owner: fields::owner(&owner, u32::from(owner.source))?,
         exiting: flags & wire::ReleaseRecord::EXITING != 0,
+        let_go: let_go(flags),
         watched: flags & wire::ReleaseRecord::WATCHED != 0,
+    })
+}
+
+fn let_go(flags: u32) -> Option<LetGo> {
+    let is = |bit| flags & bit != 0;
+    is(wire::ReleaseRecord::LET_GO).then(|| {
+        if is(wire::ReleaseRecord::LEFT_TIME_WAIT) {
+            LetGo::TimeWait
+        } else if is(wire::ReleaseRecord::SHARED) {
+            LetGo::Shared
+        } else if is(wire::ReleaseRecord::FREE) {
+            LetGo::Free
+        } else {
+            LetGo::Unknown
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 //! Functions of the kernel come first, each by a trampoline, else by a kprobe; what none of them
 //! serves is left to the exits of system calls. Nothing is chosen by the kernel's version.
 
+use super::assume;
 use super::control::Control;
 use super::functions::{ALL_SERVED, Carrier, DUTIES, Duty, Function, Point};
 use super::hooks::{self, Hook, Target};
@@ -14,7 +15,7 @@ use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program,
     ProgramError, SockOps, TracePoint,
 };
-use std::{fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 /// Which of the kernel's hooks may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Attached {
     pub refused: Vec<RefusedHook>,
     /// What functions of the kernel serve, as [`portwatch_common::Config::served`].
     pub served: u32,
+    /// The programs of the attached hooks, with the hooks' names.
+    programs: BTreeMap<&'static str, String>,
     /// A function is served by a kprobe.
     kprobes: bool,
     /// A function is served by a trampoline.
@@ -63,7 +66,17 @@ impl Attached {
         }
     }
 
-    fn attached(&mut self, target: Target) {
+    /// Every attached program, and the hook that it serves; of several the first.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.programs
+            .iter()
+            .map(|(program, hook)| (*program, hook.as_str()))
+    }
+
+    fn attached(&mut self, program: &'static str, target: Target) {
+        self.programs
+            .entry(program)
+            .or_insert_with(|| target.name());
         self.hooks.push(AttachedHook {
             kind: target.kind().to_owned(),
             target: target.name(),
@@ -96,7 +109,7 @@ pub fn attach(
         serve(loaded, duty, options.backend, &mut attached);
     }
     if let Choice::Only(only @ (BackendName::Trampoline | BackendName::Kprobe)) = options.backend
-        && attached.served == 0
+        && attached.served & ALL_SERVED == 0
     {
         return Err(LoadError::Backend {
             backend: only,
@@ -109,8 +122,9 @@ pub fn attach(
         });
     }
     control.serve(attached.served).map_err(LoadError::Control)?;
-    let all_ask =
-        attached.served == ALL_SERVED && !attached.kprobes && loaded.features.tracing_cookie != 0;
+    let all_ask = attached.served & ALL_SERVED == ALL_SERVED
+        && !attached.kprobes
+        && loaded.features.tracing_cookie != 0;
     if !all_ask {
         table(loaded, cgroup, options, hooks::COOKIES, &mut attached)?;
     }
@@ -144,8 +158,8 @@ pub fn table(
             continue;
         }
         match attach_one(loaded, hook.program, hook.target, cgroup) {
-            Ok(()) => attached.attached(hook.target),
-            Err(reason) if hook.core && attached.served == 0 => {
+            Ok(()) => attached.attached(hook.program, hook.target),
+            Err(reason) if hook.core && attached.served & ALL_SERVED == 0 => {
                 return Err(LoadError::Core {
                     hook: hook.target.name(),
                     reason,
@@ -170,10 +184,10 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
             .all(|function| by(loaded, function, choice, &mut held, &mut refused));
         if done {
             attached.served |= duty.bit;
-            for (backend, target) in held.iter().map(|(backend, _, target)| (*backend, *target)) {
-                attached.trampolines |= backend == BackendName::Trampoline;
-                attached.kprobes |= backend == BackendName::Kprobe;
-                attached.attached(target);
+            for (backend, program, target) in &held {
+                attached.trampolines |= *backend == BackendName::Trampoline;
+                attached.kprobes |= *backend == BackendName::Kprobe;
+                attached.attached(program, *target);
             }
             let by_kprobes = held
                 .iter()
@@ -263,6 +277,9 @@ fn attach_one(
     target: Target,
     cgroup: Option<&File>,
 ) -> Result<(), String> {
+    if let Some(reason) = assume::refusal(target) {
+        return Err(reason);
+    }
     if target.needs_cgroup() && cgroup.is_none() {
         return Err("no cgroup2 hierarchy is mounted here".to_owned());
     }

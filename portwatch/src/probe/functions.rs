@@ -163,9 +163,37 @@ pub const DUTIES: &[Duty] = &[
             },
         ]],
     },
+    Duty {
+        bit: Config::SERVED_RELEASE,
+        needs: 0,
+        what: "when TIME_WAIT or an orphan lets go of a port",
+        ways: &[&[
+            Function {
+                name: "inet_put_port",
+                prototype: "(sk: *sock) -> ()",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_put_port")],
+                kprobes: &[entry("kp_put_port")],
+            },
+            Function {
+                name: "inet_twsk_bind_unhash",
+                prototype: "(tw: *inet_timewait_sock, hashinfo: *inet_hashinfo) -> ()",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_twsk_unhash")],
+                kprobes: &[entry("kp_twsk_unhash")],
+            },
+            Function {
+                name: "udp_lib_unhash",
+                prototype: "(sk: *sock) -> ()",
+                kernels: "5.8 and newer",
+                trampolines: &[entry("fe_udp_unhash")],
+                kprobes: &[entry("kp_udp_unhash")],
+            },
+        ]],
+    },
 ];
 
-/// Everything.
+/// Everything that tells who could not get a port.
 pub const ALL_SERVED: u32 = Config::SERVED_BIND
     | Config::SERVED_TCP_PORT
     | Config::SERVED_UDP_PORT

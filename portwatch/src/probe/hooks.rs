@@ -25,6 +25,9 @@ pub fn name(hook: u32) -> &'static str {
         HookId::UDP_GET_PORT => "udp_lib_get_port",
         HookId::HASH_CONNECT => "inet_hash_connect",
         HookId::INET_BIND => "inet_bind",
+        HookId::PUT_PORT => "inet_put_port",
+        HookId::TWSK_UNHASH => "inet_twsk_bind_unhash",
+        HookId::UDP_UNHASH => "udp_lib_unhash",
         _ => "unknown",
     }
 }
@@ -327,19 +330,31 @@ pub const TRACEPOINT_BLIND_SPOTS: &[&str] = &[
 pub const FUNCTION_BLIND_SPOTS: &[&str] =
     &["binds that a security module refuses before the network sees them (--events refused)"];
 
-/// What nothing here can see.
-pub const COMMON_BLIND_SPOTS: &[&str] = &["when TIME_WAIT or an orphan lets go of a port"];
+/// What only functions of the kernel see.
+pub const RELEASE_BLIND_SPOTS: &[&str] = &["when TIME_WAIT or an orphan lets go of a port"];
 
-/// What cannot be seen when functions of the kernel serve these bits of [`Config::served`].
+/// What cannot be told without `bpf_loop`.
+pub const LOOP_BLIND_SPOTS: &[&str] = &[
+    "before Linux 5.17: holders behind the first 32 steps to a port's sockets, and who holds a range of \
+     TCP ports that is exhausted",
+];
+
+/// What cannot be seen when functions of the kernel serve these bits of [`Config::served`], with or
+/// without `bpf_loop`.
 #[must_use]
-pub fn blind_spots(served: u32) -> Vec<String> {
+pub fn blind_spots(served: u32, bpf_loop: bool) -> Vec<String> {
     let mut spots: Vec<&str> = Vec::new();
-    if served != ALL_SERVED {
+    if served & ALL_SERVED != ALL_SERVED {
         spots.extend(TRACEPOINT_BLIND_SPOTS);
     }
     if served & Config::SERVED_BIND != 0 {
         spots.extend(FUNCTION_BLIND_SPOTS);
     }
-    spots.extend(COMMON_BLIND_SPOTS);
+    if served & Config::SERVED_RELEASE == 0 {
+        spots.extend(RELEASE_BLIND_SPOTS);
+    }
+    if !bpf_loop {
+        spots.extend(LOOP_BLIND_SPOTS);
+    }
     spots.into_iter().map(str::to_owned).collect()
 }

@@ -1,5 +1,6 @@
 //! Reaches into the kernel: offsets, hooks, what this machine allows.
 
+mod assume;
 pub mod attach;
 pub mod btf;
 pub mod cgroup;
@@ -12,6 +13,7 @@ pub mod functions;
 pub mod hooks;
 pub mod load;
 pub mod losses;
+pub mod misses;
 pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;

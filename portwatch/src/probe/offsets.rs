@@ -81,6 +81,12 @@ pub enum Gap {
     /// From a socket to UDP's port table.
     #[error("neither `proto.h.udp_table` nor `net.ipv4.udp_table`")]
     UdpTable,
+    /// To the arguments of a system call.
+    #[error(
+        "`pt_regs` has neither the registers of x86-64 (`orig_ax`, `di`, `si`, `r8`) nor those of \
+         arm64 (`syscallno`, `orig_x0`, `regs`): portwatch knows no other processor"
+    )]
+    Registers,
 }
 
 fn list(missing: &[Missing]) -> String {
@@ -212,6 +218,26 @@ fn check(offsets: &Offsets) -> Result<(), Gap> {
     }
     if !has(offsets.proto_udp_table) && !has(offsets.net_udp_table) {
         return Err(Gap::UdpTable);
+    }
+    let x86 = [
+        offsets.regs_orig_ax,
+        offsets.regs_di,
+        offsets.regs_si,
+        offsets.regs_r8,
+    ];
+    let arm64 = [
+        offsets.regs_syscallno,
+        offsets.regs_orig_x0,
+        offsets.regs_array,
+    ];
+    // The probes tell them by the first.
+    let known = if has(offsets.regs_orig_ax) {
+        x86.into_iter().all(has)
+    } else {
+        arm64.into_iter().all(has)
+    };
+    if !known {
+        return Err(Gap::Registers);
     }
     Ok(())
 }

@@ -13,22 +13,32 @@ pub fn program_reason(error: &ProgramError) -> String {
         ProgramError::LoadError {
             io_error,
             verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            let tail: Vec<&str> = log.lines().rev().take(6).collect();
-            if tail.is_empty() {
-                return io_error.to_string();
-            }
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            format!(
-                "{io_error}; the verifier's last lines: {}",
-                tail.join(" | ")
-            )
-        }
+        } => rejection(io_error, &verifier_log.to_string()),
         ProgramError::SyscallError(error) => error.io_error.to_string(),
         ProgramError::TracePointError(error) => chain(error),
         other => chain(other),
     }
+}
+
+/// Lines of the verifier's log that are told.
+const LINES: usize = 6;
+/// Characters of each at most.
+const WIDTH: usize = 200;
+
+/// The end of the verifier's log: it says there what it did not like, after thousands of lines.
+fn rejection(errno: &std::io::Error, log: &str) -> String {
+    let mut tail: Vec<String> = log
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(LINES)
+        .map(|line| line.chars().take(WIDTH).collect())
+        .collect();
+    if tail.is_empty() {
+        return errno.to_string();
+    }
+    tail.reverse();
+    format!("{errno}; the verifier's last lines: {}", tail.join(" | "))
 }
 
 /// An error with its causes.
@@ -45,3 +55,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

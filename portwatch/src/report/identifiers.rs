@@ -254,5 +254,7 @@ words! {
         HolderExited,
         /// TIME_WAIT ran out.
         TimeWaitOver,
+        /// The kernel ended the holder's connection.
+        ConnectionOver,
     }
 }

@@ -218,7 +218,7 @@ pub struct Lost {
 #[schemars(deny_unknown_fields)]
 pub struct LostCount {
     /// Where: `failures`, `sockets`, `sends`, `holders`, `refused`, `assign`, `release`, `watched`,
-    /// `watch`, `owners`, `decode`, `output`.
+    /// `watch`, `owners`, `missed`, `decode`, `output`.
     pub place: String,
     /// How many.
     pub count: u64,

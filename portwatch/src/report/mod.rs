@@ -22,7 +22,7 @@ pub use lifecycle::{
     Resolved, Sizes, Start, Summary,
 };
 pub use process::{HolderProcess, Process};
-pub use traffic::{Assign, Endpoint, Left, Release};
+pub use traffic::{Assign, Ended, Endpoint, Left, Release};
 
 use crate::decode::event::Ktime;
 use serde::{Deserialize, Serialize};

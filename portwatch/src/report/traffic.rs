@@ -50,6 +50,16 @@ pub enum Left {
     Shared,
 }
 
+/// What let go of a port by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// TIME_WAIT.
+    TimeWait,
+    /// A socket that the kernel closed: an orphan, a connection that was reset, one of its own.
+    Socket,
+}
+
 /// A socket let go of its port as far as its process is concerned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +79,10 @@ pub struct Release {
     /// The port is free now; absent when this backend cannot know.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub port_free: Option<bool>,
+    /// What ended, when no process closed it: TIME_WAIT, or a connection that lived on; only where
+    /// functions of the kernel are hooked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended: Option<Ended>,
     /// With `port_free` false: what is left of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub left: Option<Left>,
@@ -77,6 +91,6 @@ pub struct Release {
     /// Socket cookie.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cookie: Option<u64>,
-    /// Who closed it.
+    /// Who closed it; with `ended` who had it.
     pub process: Process,
 }

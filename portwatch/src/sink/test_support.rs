@@ -161,6 +161,7 @@ pub(super) fn release() -> Release {
         origin,
         held_ms: Some(187),
         port_free: Some(false),
+        ended: None,
         left: Some(Left::TimeWait),
         netns,
         cookie,

@@ -11,6 +11,7 @@ use crate::probe::attach::{self, Attached};
 use crate::probe::control::Control;
 use crate::probe::environment::{Environment, Lockdown};
 use crate::probe::load::{self, LoadError};
+use crate::probe::misses::Misses;
 use crate::probe::{cgroup, hooks};
 use crate::report::{BackendName, ClockAnchor, History, Start};
 use crate::source::live::Live;
@@ -78,6 +79,7 @@ pub(super) fn start(
         &mut attached,
     )
     .map_err(TracerError::LockedDown)?;
+    let misses = Misses::of(&loaded.ebpf, &attached);
     let started = clock::now()?;
     let mut facts = LiveFacts::with_finder(Box::new(KeepAttached::new(loaded.ebpf)));
     warnings.extend(absent(&mut facts, options));
@@ -91,7 +93,7 @@ pub(super) fn start(
         blind_spots: hooks::BLIND_BLIND_SPOTS
             .iter()
             .chain(hooks::TRACEPOINT_BLIND_SPOTS)
-            .chain(hooks::COMMON_BLIND_SPOTS)
+            .chain(hooks::RELEASE_BLIND_SPOTS)
             .map(|spot| (*spot).to_owned())
             .collect(),
         warnings,
@@ -112,7 +114,7 @@ pub(super) fn start(
         own_netns: environment.netns,
         older: Vec::new(),
         early: Vec::new(),
-        losses: Losses::new(),
+        losses: Losses::new(misses),
     };
     Ok((tracer, facts, start))
 }

@@ -8,6 +8,7 @@ use crate::decode::event::Ktime;
 use crate::pipeline::Pipeline;
 use crate::probe::control::{Control, ControlError, Totals};
 use crate::probe::losses;
+use crate::probe::misses::Misses;
 use crate::sink::SinkError;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Losses {
     told: Totals,
+    misses: Misses,
+    /// Not before this are the programs asked again.
+    ask_after: Instant,
     /// Not before this may a loss wake us again.
     quiet_until: Instant,
     /// When to look although nothing wakes us.
@@ -27,9 +31,11 @@ pub(super) struct Losses {
 
 impl Losses {
     /// Nothing was lost so far.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(misses: Misses) -> Self {
         Self {
             told: Totals::default(),
+            misses,
+            ask_after: Instant::now(),
             quiet_until: Instant::now(),
             due: None,
         }
@@ -53,12 +59,31 @@ impl Losses {
                 return Ok(());
             }
         };
-        let lost = losses::since(&self.told, &totals);
+        let mut lost = losses::since(&self.told, &totals);
         self.told = totals;
+        // A look at each program costs a file of /proc: not for every wake-up.
+        if self.ask_after <= Instant::now() {
+            lost.extend(self.misses.since());
+            self.ask_after = Instant::now() + EVERY;
+        }
         if lost.is_empty() {
             return Ok(());
         }
         pipeline.lost(now, lost)
+    }
+
+    /// As [`Self::tell`], at the end: nobody looks later.
+    ///
+    /// # Errors
+    /// As [`Self::tell`].
+    pub(super) fn tell_last(
+        &mut self,
+        control: &mut Control,
+        pipeline: &mut Pipeline,
+        now: Ktime,
+    ) -> Result<(), SinkError> {
+        self.ask_after = Instant::now();
+        self.tell(control, pipeline, now)
     }
 
     fn look(&mut self, control: &mut Control) -> Result<Totals, ControlError> {

@@ -17,6 +17,7 @@ use crate::probe::attach::{self, Attached};
 use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
 use crate::probe::load::{self, LoadError, LoadOptions};
+use crate::probe::misses::Misses;
 use crate::probe::privilege::{self, PrivilegeError};
 use crate::probe::{cgroup, hooks};
 use crate::report::{ClockAnchor, NetnsRange, RefusedHook, Start};
@@ -152,8 +153,10 @@ impl Tracer {
         }
         let cgroup = directory.as_ref().ok();
         let mut attached = attach::attach(&mut loaded, &mut control, cgroup, &options.load)?;
+        let misses = Misses::of(&loaded.ebpf, &attached);
         let started = clock::now()?;
 
+        let bpf_loop = loaded.features.bpf_loop != 0;
         let tables = scan_tables(&mut loaded, &mut live, &mut attached, &mut warnings);
         let (finder, found) = scan(loaded, &mut attached, &mut warnings);
         control.snapshot_done()?;
@@ -173,7 +176,7 @@ impl Tracer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: release.to_owned(),
             backend: attached.backend(),
-            blind_spots: hooks::blind_spots(attached.served),
+            blind_spots: hooks::blind_spots(attached.served, bpf_loop),
             hooks: attached.hooks,
             hooks_refused: attached.refused,
             warnings,
@@ -197,7 +200,7 @@ impl Tracer {
             own_netns,
             older,
             early: tables.traffic,
-            losses: Losses::new(),
+            losses: Losses::new(misses),
         };
         Ok((tracer, facts, start))
     }

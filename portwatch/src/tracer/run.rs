@@ -115,7 +115,9 @@ fn finish(
         pipeline.record(record)?;
     }
     let now = clock::now().unwrap_or(tracer.scanned);
-    tracer.losses.tell(&mut tracer.control, pipeline, now)?;
+    tracer
+        .losses
+        .tell_last(&mut tracer.control, pipeline, now)?;
     pipeline.summary(now, reason)?;
     pipeline.sink.flush()
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use portwatch_tests::ring;
 use rustix::fs::fstat;
 use rustix::io::{Errno, dup, dup2};
 use rustix::net::{
@@ -127,6 +128,8 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
             shutdown(puppet.socket(socket)?, Shutdown::Write)?;
             Ok(String::new())
         }
+        // Through io_uring: `listen` takes a backlog, the others an address.
+        ["ring", call, socket, argument] => in_ring(&puppet.socket(socket)?, call, argument),
         ["close", socket] => {
             let socket = puppet.sockets().remove(*socket);
             drop(socket.ok_or_else(|| Failure::Usage("no such socket".to_owned()))?);
@@ -330,6 +333,22 @@ fn set(socket: &Arc<OwnedFd>, option: &str, on: bool) -> Outcome {
     Ok(String::new())
 }
 
+fn in_ring(socket: &Arc<OwnedFd>, call: &str, argument: &str) -> Outcome {
+    let done = match call {
+        "bind" => ring::bind(socket, parse(argument)?),
+        "listen" => ring::listen(socket, number(argument)?),
+        "connect" => ring::connect(socket, parse(argument)?),
+        _ => return Err(Failure::Usage(format!("call `{call}`"))),
+    };
+    match done {
+        Ok(()) => local(socket),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(errno) => Err(errno.into()),
+            None => Err(usage(&error)),
+        },
+    }
+}
+
 /// The name of the process (this thread is its leader), given as hexadecimal bytes.
 fn comm(hex: &str) -> Outcome {
     let bytes: Result<Vec<u8>, _> = (0..hex.len())
@@ -376,6 +395,7 @@ fn name(errno: Errno) -> String {
         Errno::AGAIN => "EAGAIN".to_owned(),
         Errno::ACCESS => "EACCES".to_owned(),
         Errno::PERM => "EPERM".to_owned(),
+        Errno::INVAL => "EINVAL".to_owned(),
         Errno::CONNREFUSED => "ECONNREFUSED".to_owned(),
         other => other.raw_os_error().to_string(),
     }

@@ -87,6 +87,7 @@ pub(super) fn boot(kernel: &Kernel, image: &Path, report: &mut Report) -> Result
         qemu,
     )
     .fix(format!("read {}", log.display()))
+    .prefix(format!("{} | ", kernel.series.name()))
     .limit(LIMIT)
     .watched(|line| {
         let line = line.trim_end();

@@ -1,7 +1,7 @@
 //! What made room for a port that its requester got at last.
 
 use crate::correlate::verdict::Blocker;
-use crate::decode::event::{Ktime, Tgid};
+use crate::decode::event::{Ktime, Release, State, Tgid};
 use crate::report::{Certainty, FreedBy};
 
 /// The close of a watched socket.
@@ -13,8 +13,35 @@ pub(super) struct Closing {
     pub(super) at: Ktime,
     /// The process that closed it, with its start.
     pub(super) by: (Tgid, Ktime),
-    /// It was exiting.
-    pub(super) exiting: bool,
+    /// What closed.
+    pub(super) what: Closed,
+}
+
+/// In which way a socket let go of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// A process closed it.
+    ByProcess {
+        /// It was exiting.
+        exiting: bool,
+    },
+    /// TIME_WAIT ran out.
+    TimeWait,
+    /// The kernel ended it.
+    ByKernel,
+}
+
+impl Closed {
+    /// What a release tells.
+    pub(super) fn of(release: &Release) -> Self {
+        match (release.let_go, release.socket.state) {
+            (None, _) => Self::ByProcess {
+                exiting: release.exiting,
+            },
+            (Some(_), State::TimeWait) => Self::TimeWait,
+            (Some(_), _) => Self::ByKernel,
+        }
+    }
 }
 
 /// What freed a port, and how sure that is.
@@ -54,10 +81,13 @@ pub(super) fn freed<'a>(
     } else {
         Certainty::Inferred
     };
-    let by = if last.exiting || exited.contains(&last.by) {
-        FreedBy::HolderExited
-    } else {
-        FreedBy::HolderClosed
+    let by = match last.what {
+        Closed::TimeWait => FreedBy::TimeWaitOver,
+        Closed::ByKernel => FreedBy::ConnectionOver,
+        Closed::ByProcess { exiting } if exiting || exited.contains(&last.by) => {
+            FreedBy::HolderExited
+        }
+        Closed::ByProcess { .. } => FreedBy::HolderClosed,
     };
     Some(Freed { by, certainty })
 }

@@ -130,3 +130,27 @@ fn half_of_a_form_is_none_of_it() {
     all_or_none(&mut offsets);
     assert_eq!((offsets.inet_freebind, offsets.tb_bhash2), (ABSENT, 0));
 }
+
+#[test]
+fn registers_are_those_of_one_processor_or_the_other() {
+    let arm64 = Offsets {
+        regs_orig_ax: ABSENT,
+        regs_di: ABSENT,
+        regs_si: ABSENT,
+        regs_r8: ABSENT,
+        ..complete()
+    };
+    assert_eq!(check(&arm64), Ok(()));
+    for neither in [
+        Offsets {
+            regs_array: ABSENT,
+            ..arm64
+        },
+        Offsets {
+            regs_di: ABSENT,
+            ..complete()
+        },
+    ] {
+        assert_eq!(check(&neither), Err(Gap::Registers));
+    }
+}
