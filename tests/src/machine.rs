@@ -199,6 +199,17 @@ impl<'a> Started<'a> {
         Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
     }
 
+    /// The same of a hook of one kind.
+    #[must_use]
+    pub fn refusal_at(&self, kind: &str, target: &str) -> Option<(&'a str, &'a str)> {
+        let refused = self.0.get("hooks_refused")?.as_array()?;
+        let hook = refused.iter().find(|hook| {
+            hook.get("kind").and_then(Value::as_str) == Some(kind)
+                && hook.get("target").and_then(Value::as_str) == Some(target)
+        })?;
+        Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
+    }
+
     /// Whether a hook of that kind is attached there.
     #[must_use]
     pub fn has(&self, kind: &str, target: &str) -> bool {

@@ -298,6 +298,7 @@ fn other_events_ask_for_their_process_only() {
         netns: NetnsId(40),
         owner: Some(owner(32)),
         exiting: false,
+        let_go: None,
         watched: false,
     };
     let refused = failure(vec![holder(Some(500), Some(owner(9)), 3, 0)]);
