@@ -152,9 +152,14 @@ pub struct Started<'a>(&'a serde_json::Map<String, Value>);
 impl<'a> Started<'a> {
     /// The first line of a trace.
     pub fn of(trace: &'a Trace) -> Result<Self> {
-        match trace.events.first().map(|event| &event.body) {
-            Some(Body::Start(start)) => Ok(Self(start)),
-            _ => anyhow::bail!("no `start`: {:?}", trace.events.first()),
+        Self::told_by(trace.events.first().context("no events")?)
+    }
+
+    /// The same of the event itself.
+    pub fn told_by(event: &'a Event) -> Result<Self> {
+        match &event.body {
+            Body::Start(start) => Ok(Self(start)),
+            _ => anyhow::bail!("no `start`: {event:?}"),
         }
     }
 
