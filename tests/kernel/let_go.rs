@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use portwatch_tests::contract::Release;
 use portwatch_tests::event::{Body, Event};
-use portwatch_tests::machine::{Machine, Started};
+use portwatch_tests::machine::Started;
 use portwatch_tests::make::{self, Made};
 use portwatch_tests::netns::NetNs;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
+use portwatch_tests::wait::PATIENCE;
 
 use crate::play::refused;
 
@@ -27,10 +28,11 @@ fn let_go(event: &Event) -> Option<&Release> {
     }
 }
 
-/// Whether this machine's kernel lets its functions be hooked, by whatever backend the run has.
-fn sees_ends(stage: &Stage) -> Result<bool> {
-    let ((), trace) = Machine::whole().trace(&stage.netns, &[], |_| Ok(()))?;
-    let started = Started::of(&trace)?;
+/// Whether this run sees functions of the kernel, whatever its backend is; if not, it has said so.
+fn sees_ends(tracer: &mut Tracer) -> Result<bool> {
+    let is_start = |event: &Event| matches!(event.body, Body::Start(_));
+    let start = tracer.wait_for("start", PATIENCE, is_start)?;
+    let started = Started::told_by(&start)?;
     let sees = started.hooks().contains(&"inet_twsk_bind_unhash");
     let told = started.blind_spots().join("\n").contains("TIME_WAIT");
     ensure!(sees != told, "{:?}", started.blind_spots());
@@ -43,11 +45,11 @@ fn ends(make: fn(&NetNs) -> Result<Made>, ended: &str, freed_by: &str) -> Result
     let Some(stage) = Stage::set()? else {
         return Ok(());
     };
-    if !sees_ends(&stage)? {
-        return Ok(());
-    }
     let options = ["--events", "conflict,release", "--incident-timeout", "1h"];
     let mut tracer = Tracer::start(&stage.netns, &options)?;
+    if !sees_ends(&mut tracer)? {
+        return tracer.finish()?.check(true);
+    }
     let made = make(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     refused(&mut binder, "tcp4")?;
@@ -66,9 +68,7 @@ fn ends(make: fn(&NetNs) -> Result<Made>, ended: &str, freed_by: &str) -> Result
     );
     let answer = binder.try_bind("again", "tcp4", &["reuseaddr"], &format!("0.0.0.0:{PORT}"))?;
     ensure!(answer.is_ok(), "{answer:?}");
-    let event = tracer.wait_for("resolved", portwatch_tests::wait::PATIENCE, |event| {
-        event.resolved().is_some()
-    })?;
+    let event = tracer.wait_for("resolved", PATIENCE, |event| event.resolved().is_some())?;
     let Some(resolved) = event.resolved() else {
         bail!("{:#}", event.raw);
     };

@@ -46,7 +46,7 @@ fn tried_without(refused: &[&str]) -> Result<()> {
     for hook in refused {
         let (kind, target) = hook.split_once(':').context("no kind")?;
         // Not every backend asks for every hook.
-        let Some((reason, lost)) = started.refusal_of(target) else {
+        let Some((reason, lost)) = started.refusal_at(kind, target) else {
             ensure!(
                 !started.has(kind, target),
                 "{hook} was not refused: {:?}",

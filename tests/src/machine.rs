@@ -152,9 +152,14 @@ pub struct Started<'a>(&'a serde_json::Map<String, Value>);
 impl<'a> Started<'a> {
     /// The first line of a trace.
     pub fn of(trace: &'a Trace) -> Result<Self> {
-        match trace.events.first().map(|event| &event.body) {
-            Some(Body::Start(start)) => Ok(Self(start)),
-            _ => anyhow::bail!("no `start`: {:?}", trace.events.first()),
+        Self::told_by(trace.events.first().context("no events")?)
+    }
+
+    /// The same of the event itself.
+    pub fn told_by(event: &'a Event) -> Result<Self> {
+        match &event.body {
+            Body::Start(start) => Ok(Self(start)),
+            _ => anyhow::bail!("no `start`: {event:?}"),
         }
     }
 
@@ -196,6 +201,17 @@ impl<'a> Started<'a> {
         let hook = refused
             .iter()
             .find(|hook| hook.get("target").and_then(Value::as_str) == Some(target))?;
+        Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
+    }
+
+    /// The same of a hook of one kind.
+    #[must_use]
+    pub fn refusal_at(&self, kind: &str, target: &str) -> Option<(&'a str, &'a str)> {
+        let refused = self.0.get("hooks_refused")?.as_array()?;
+        let hook = refused.iter().find(|hook| {
+            hook.get("kind").and_then(Value::as_str) == Some(kind)
+                && hook.get("target").and_then(Value::as_str) == Some(target)
+        })?;
         Some((hook.get("reason")?.as_str()?, hook.get("lost")?.as_str()?))
     }
 

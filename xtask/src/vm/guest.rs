@@ -26,13 +26,12 @@ const PATIENCE: u32 = 12;
 /// tracer takes a quarter of a minute there, nearly all of it the emulated verifier, so few tests have
 /// to prove much: every made holder found and named, whichever came first, and whatever differs between
 /// the backends.
-const CHOSEN: [&str; 6] = [
+const CHOSEN: [&str; 5] = [
     "together::",
     "other_ways::",
     "let_go::",
     "refused_hooks::the_functions_of_tcp",
     "backends::the_backend_that_was_asked_for",
-    "backends::each_refusal_has_its_reason",
 ];
 
 /// The founding case with real programs, of the suite `real`.

@@ -7,7 +7,7 @@ use crate::correlate::testing::{
 };
 use crate::correlate::{Correlator, Options};
 use crate::decode::event::{
-    Call, Event, Holder, NetnsId, Origin, OwnerSource, State, Task, Transport, Wanted,
+    Call, Event, Holder, LetGo, NetnsId, Origin, OwnerSource, State, Task, Transport, Wanted,
 };
 use crate::report::{Certainty, Conflict, FreedBy, Ports};
 
@@ -203,6 +203,29 @@ fn a_holder_that_ends_closes_its_socket_too() {
     run.event(Event::Release(Box::new(closing)));
     run.assigned(1_000, "0.0.0.0", PORT);
     assert_eq!(run.only_resolved().freed_by, Some(FreedBy::HolderExited));
+}
+
+/// Where functions of the kernel tell it, nothing is inferred.
+#[test]
+fn what_the_kernel_let_go_of_was_seen() {
+    let mut run = Run::new();
+    for (from, state, by) in [
+        (0, State::TimeWait, FreedBy::TimeWaitOver),
+        (20_000, State::FinWait2, FreedBy::ConnectionOver),
+    ] {
+        run.fails(from);
+        let mut over = release(487, at(from + 6_000));
+        over.socket.state = state;
+        over.let_go = Some(LetGo::Free);
+        run.event(Event::Release(Box::new(over)));
+        run.assigned(from + 7_000, "0.0.0.0", PORT);
+        let ends = run.resolved();
+        let end = ends.last().expect("an end");
+        assert_eq!(
+            (end.freed_by, end.freed_certainty),
+            (Some(by), Some(Certainty::Exact))
+        );
+    }
 }
 
 #[test]
