@@ -124,11 +124,7 @@ impl Cli {
                     return Err(definition.error(kind, text));
                 }
             }
-            Run::Replay(_)
-            | Run::Report(_)
-            | Run::Demo(_)
-            | Run::Doctor(_)
-            | Run::Generate(_) => {}
+            Run::Replay(_) | Run::Report(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
         }
         Ok(cli)
     }

@@ -112,7 +112,10 @@ pub(super) fn output(path: Option<&Path>) -> Result<(Box<dyn Write + Send>, Stri
         Some(path) => {
             let name = format!("`{}`", path.display());
             let file = crate::export::create(path);
-            (Box::new(file.with_context(|| format!("could not make {name}"))?), name)
+            (
+                Box::new(file.with_context(|| format!("could not make {name}"))?),
+                name,
+            )
         }
         None => {
             let out = io::BufWriter::with_capacity(1 << 16, io::stdout());

@@ -5,8 +5,8 @@ use super::exit::Status;
 use super::playback::Playback;
 use super::sinks::{Origin, compose, rewrites};
 use crate::capture::CaptureHeader;
-use crate::sink::{Printer, Sink};
 use crate::sink::output::Output;
+use crate::sink::{Printer, Sink};
 use anyhow::Result;
 
 /// Plays every capture to its end.
@@ -39,5 +39,8 @@ pub(super) fn run(args: &ReplayArgs, common: &CommonArgs) -> Result<Status> {
     if outcome.damaged && args.play.strict {
         return Ok(Status::Failed);
     }
-    Ok(Status::of_run(outcome.incidents, args.play.fail_on_conflict))
+    Ok(Status::of_run(
+        outcome.incidents,
+        args.play.fail_on_conflict,
+    ))
 }

@@ -154,7 +154,9 @@ impl Holdings {
             return Some(holding);
         }
         // Without an origin it may be a connection that a listener accepted.
-        let origin = release.origin.filter(|origin| *origin != OriginName::Accepted)?;
+        let origin = release
+            .origin
+            .filter(|origin| *origin != OriginName::Accepted)?;
         let since = match release.held_ms.and_then(|ms| i64::try_from(ms).ok()) {
             Some(ms) => Since::Taken(at.saturating_sub(ms.saturating_mul(1_000_000))),
             None => Since::Before(self.began),

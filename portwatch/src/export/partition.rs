@@ -57,8 +57,14 @@ mod tests {
             run: "r".to_owned(),
         };
         let of = |host| path(Path::new("d"), "2026-11-28", &place(host), 0, "csv");
-        assert_eq!(of("node-7.a_b"), Path::new("d/date=2026-11-28/host=node-7.a_b/r-0.csv"));
-        assert_eq!(of("../x=y"), Path::new("d/date=2026-11-28/host=..%2Fx%3Dy/r-0.csv"));
+        assert_eq!(
+            of("node-7.a_b"),
+            Path::new("d/date=2026-11-28/host=node-7.a_b/r-0.csv")
+        );
+        assert_eq!(
+            of("../x=y"),
+            Path::new("d/date=2026-11-28/host=..%2Fx%3Dy/r-0.csv")
+        );
         assert_eq!(date(1_795_342_500_000_000_000), "2026-11-22");
         assert_eq!(date(-1), "1969-12-31");
     }

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 /// One report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the contract, docs/json-events.md and docs/fleet.md")]
+#[expect(
+    missing_docs,
+    reason = "the names of the contract, docs/json-events.md and docs/fleet.md"
+)]
 pub struct Row {
     /// Microseconds since 1970, UTC.
     pub time: i64,

@@ -3,8 +3,8 @@
 use super::row::{HolderRow, ProcessRow, RangeRow, Row};
 use super::{Place, wall_ns};
 use crate::report::{
-    Assign, Body, ClockAnchor, Conflict, Endpoint, Holder, HolderProcess, Lost, NetnsRange, Process,
-    Refused, Release, Report, Resolved, Start, Summary, Wanted,
+    Assign, Body, ClockAnchor, Conflict, Endpoint, Holder, HolderProcess, Lost, NetnsRange,
+    Process, Refused, Release, Report, Resolved, Start, Summary, Wanted,
 };
 
 impl Row {

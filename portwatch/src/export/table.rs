@@ -1,10 +1,10 @@
 //! Reports as rows of a table, in one file or in directories by date and host.
 
+use super::Place;
 use super::csv::Csv;
 use super::parquet::Parquet;
 use super::partition::{COLUMNS, create, date, path};
 use super::row::Row;
-use super::Place;
 use crate::advise::PortList;
 use crate::report::{Body, ClockAnchor, Report};
 use crate::sink::{Sink, SinkError};
@@ -91,7 +91,8 @@ impl Table {
             file.finish().map_err(failed(&name))?;
         }
         for (place, (date, _, file)) in files.days.drain() {
-            file.finish().map_err(failed(&format!("{date} of {}", place.host)))?;
+            file.finish()
+                .map_err(failed(&format!("{date} of {}", place.host)))?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ struct Trace {
     name: String,
     /// Nanoseconds since 1970 of the trace's zero.
     zero: Option<i64>,
+    /// No event was written yet.
     first: bool,
     tracks: HashMap<(Place, Who), Track>,
     next: u32,
@@ -77,9 +78,7 @@ impl Timeline {
     /// [`SinkError::Write`].
     pub fn finish(&self) -> Result<(), SinkError> {
         self.with(|trace| {
-            if trace.first {
-                trace.head(0)?;
-            }
+            trace.head(0)?;
             trace.out.write_all(b"\n]}\n")?;
             trace.out.flush()
         })
@@ -98,8 +97,11 @@ impl Timeline {
 }
 
 impl Trace {
+    /// The beginning of the file, once: time is told from `zero` on.
     fn head(&mut self, zero: i64) -> io::Result<()> {
-        self.first = false;
+        if self.zero.is_some() {
+            return Ok(());
+        }
         self.zero = Some(zero);
         let began = jiff::Timestamp::from_nanosecond(zero.into()).unwrap_or_default();
         let other = json!({"program": "portwatch", "zero": format!("{began:.9}")});
@@ -112,13 +114,9 @@ impl Trace {
 
     /// One event at `at`; `more` are its fields.
     fn event(&mut self, at: i64, more: Value) -> io::Result<()> {
-        let separator = match self.first {
-            true => {
-                self.head(at)?;
-                "\n"
-            }
-            false => ",\n",
-        };
+        self.head(at)?;
+        let separator = if self.first { "\n" } else { ",\n" };
+        self.first = false;
         let since = i128::from(at) - i128::from(self.zero.unwrap_or(at));
         let sign = if since < 0 { "-" } else { "" };
         let since = since.unsigned_abs();
@@ -292,7 +290,9 @@ impl Sink for TimelineSink {
     fn report(&mut self, report: &Report) -> Result<(), SinkError> {
         if let Body::Start(start) = &report.body {
             self.anchor = start.clock;
-            self.holdings = Holdings::new(wall_ns(self.anchor, report.at));
+            let began = wall_ns(self.anchor, report.at);
+            self.holdings = Holdings::new(began);
+            self.timeline.with(|trace| trace.head(began))?;
         }
         let at = wall_ns(self.anchor, report.at);
         if let Some(holding) = self.holdings.report(&report.body, at) {

@@ -26,7 +26,11 @@ pub(super) struct Colours(Vec<u32>);
 impl Colours {
     pub(super) fn new(largest: &[(u32, u64)]) -> Self {
         let own = largest.iter().map(|(program, _)| *program);
-        Self(own.filter(|program| *program != OTHERS).take(COLOURS).collect())
+        Self(
+            own.filter(|program| *program != OTHERS)
+                .take(COLOURS)
+                .collect(),
+        )
     }
 
     /// The class of a program: `c0`, ... or `cx`.
@@ -43,32 +47,55 @@ impl Colours {
     }
 }
 
+/// The stretch of time that the charts show: from the first event to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    began: i64,
+    ended: i64,
+}
+
 /// A label at the foot of a chart.
 pub(super) struct Tick {
     pub(super) x: f64,
     pub(super) label: String,
+    pub(super) anchor: &'static str,
 }
 
-pub(super) fn ticks(axis: Axis) -> Vec<Tick> {
-    const TICKS: i64 = 6;
-    let whole = axis.end().saturating_sub(axis.began);
-    let days = whole > 2 * 86_400_000_000_000;
-    (0..=TICKS)
-        .map(|n| {
-            let at = axis.began.saturating_add(whole / TICKS * n);
-            Tick {
-                x: x(axis, at),
-                label: short_time(at, days),
-            }
-        })
-        .collect()
-}
+impl Stretch {
+    /// With a little room at both ends.
+    pub(super) fn new(began: i64, ended: i64) -> Self {
+        let room = (ended.saturating_sub(began) / 50).max(1_000_000);
+        Self {
+            began: began.saturating_sub(room),
+            ended: ended.saturating_add(room),
+        }
+    }
 
-#[expect(clippy::cast_precision_loss, reason = "a place on a page")]
-pub(super) fn x(axis: Axis, at: i64) -> f64 {
-    let whole = axis.end().saturating_sub(axis.began).max(1) as f64;
-    let since = at.clamp(axis.began, axis.end()) - axis.began;
-    round(LEFT + since as f64 / whole * WIDTH)
+    #[expect(clippy::cast_precision_loss, reason = "a place on a page")]
+    fn x(self, at: i64) -> f64 {
+        let whole = self.ended.saturating_sub(self.began).max(1) as f64;
+        let since = at.clamp(self.began, self.ended) - self.began;
+        round(LEFT + since as f64 / whole * WIDTH)
+    }
+
+    pub(super) fn ticks(self) -> Vec<Tick> {
+        const TICKS: i64 = 6;
+        let whole = self.ended.saturating_sub(self.began);
+        (0..=TICKS)
+            .map(|n| {
+                let at = self.began.saturating_add(whole / TICKS * n);
+                Tick {
+                    x: self.x(at),
+                    label: short_time(at, whole),
+                    anchor: match n {
+                        0 => "start",
+                        TICKS => "end",
+                        _ => "middle",
+                    },
+                }
+            })
+            .collect()
+    }
 }
 
 fn round(value: f64) -> f64 {
@@ -120,7 +147,7 @@ const POINTS: usize = 60;
 /// drawn.
 pub(super) fn lanes(
     scene: &Scene,
-    axis: Axis,
+    stretch: Stretch,
     class: &dyn Fn(&str) -> String,
 ) -> (Vec<Lane>, usize) {
     let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
@@ -130,7 +157,7 @@ pub(super) fn lanes(
     let mut y = 0.0;
     let lanes = ports.into_iter().map(|((port, transport), contested)| {
         let label = format!("{port}/{}", transport.word());
-        let lane = lane(label, y, contested, axis, class);
+        let lane = lane(label, y, contested, stretch, class);
         y += LANE;
         lane
     });
@@ -141,18 +168,18 @@ fn lane(
     label: String,
     y: f64,
     contested: &Contested,
-    axis: Axis,
+    stretch: Stretch,
     class: &dyn Fn(&str) -> String,
 ) -> Lane {
     let mut spans: Vec<&Span> = contested.spans.iter().collect();
     spans.sort_by_key(|span| span.since);
     let rects = spans.iter().map(|span| {
-        let (left, right) = (x(axis, span.since), x(axis, span.until));
+        let (left, right) = (stretch.x(span.since), stretch.x(span.until));
         Rect {
             x: left,
-            y: y + 6.0,
+            y: y + 13.0,
             width: round((right - left).max(1.5)),
-            height: 14.0,
+            height: 10.0,
             class: class(&span.program),
             opacity: 1.0,
             title: format!(
@@ -165,8 +192,8 @@ fn lane(
         }
     });
     let points = contested.marks.iter().take(POINTS).map(|mark| Point {
-        x: x(axis, mark.at),
-        y: y + 13.0,
+        x: stretch.x(mark.at),
+        y: y + 7.0,
         title: format!(
             "{} ({}) did not get {label} at {}",
             text(&mark.program),
@@ -175,7 +202,13 @@ fn lane(
         ),
     });
     let mut rows: Vec<(i64, Row)> = spans.iter().map(|span| (span.since, held(span))).collect();
-    rows.extend(contested.marks.iter().take(POINTS).map(|mark| (mark.at, wanted(mark))));
+    rows.extend(
+        contested
+            .marks
+            .iter()
+            .take(POINTS)
+            .map(|mark| (mark.at, wanted(mark))),
+    );
     rows.sort_by_key(|(at, _)| *at);
     let shown = contested.marks.len().min(POINTS) as u64;
     Lane {
@@ -238,7 +271,7 @@ pub(super) struct RangeChart {
 pub(super) fn range_chart(
     scene: &Scene,
     grid: &Grid,
-    axis: Axis,
+    (axis, stretch): (Axis, Stretch),
     class: &dyn Fn(u32) -> String,
     name: &dyn Fn(u32) -> String,
 ) -> RangeChart {
@@ -247,7 +280,6 @@ pub(super) fn range_chart(
     let (first, last) = (row(low), row(high).min(ROWS - 1));
     let each = (last - first + 1).div_ceil(BANDS);
     let bands = (last - first + 1).div_ceil(each);
-    let column = WIDTH / COLUMNS as f64;
     let mut rects: Vec<Rect> = Vec::new();
     for band in 0..bands {
         let rows = first + band * each..(first + (band + 1) * each).min(last + 1);
@@ -261,7 +293,7 @@ pub(super) fn range_chart(
                 continue;
             };
             let (class, opacity) = (class(*most), shade(held / ports));
-            let left = round(LEFT + at as f64 * column);
+            let (left, right) = (stretch.x(axis.left(at)), stretch.x(axis.left(at + 1)));
             let y = band as f64 * BAND;
             // Equal neighbours are one rectangle: a page of a quiet host stays small.
             if let Some(before) = rects.last_mut()
@@ -270,13 +302,13 @@ pub(super) fn range_chart(
                 && before.opacity == opacity
                 && (before.x + before.width - left).abs() < 0.2
             {
-                before.width = round(left + column - before.x);
+                before.width = round(right - before.x);
                 continue;
             }
             rects.push(Rect {
                 x: left,
                 y,
-                width: round(column),
+                width: round((right - left).max(0.5)),
                 height: BAND,
                 class,
                 opacity,
@@ -289,9 +321,13 @@ pub(super) fn range_chart(
     let mut points: Vec<Point> = Vec::new();
     for ((port, _), contested) in &scene.contested {
         for mark in contested.marks.iter().filter(|_| inside(*port)) {
-            let (x, y) = (x(axis, mark.at), y(*port));
+            let (x, y) = (stretch.x(mark.at), y(*port));
             if points.len() < 400 && points.iter().all(|point| (point.x, point.y) != (x, y)) {
-                let title = format!("{} did not get {port} at {}", text(&mark.program), time(mark.at));
+                let title = format!(
+                    "{} did not get {port} at {}",
+                    text(&mark.program),
+                    time(mark.at)
+                );
                 points.push(Point { x, y, title });
             }
         }
@@ -343,8 +379,11 @@ fn averages(
         let most = programs
             .into_iter()
             .max_by(|one, other| one.1.total_cmp(&other.1).then(other.0.cmp(&one.0)))?;
-        let began = axis.began + axis.column * (part * size) as i64;
-        Some((time(began), format!("{all:.1}"), name(most.0)))
+        Some((
+            time(axis.left(part * size)),
+            format!("{all:.1}"),
+            name(most.0),
+        ))
     });
     parts.collect()
 }

@@ -31,6 +31,8 @@ pub(super) struct Gathered {
     pub(super) runs: Vec<RunTold>,
     pub(super) began: Option<i64>,
     pub(super) ended: i64,
+    /// Of the first and the last event.
+    pub(super) events: Option<(i64, i64)>,
     pub(super) scenes: Vec<Scene>,
     places: HashMap<(String, u32), usize>,
     /// Holds in namespaces that are not told apart.
@@ -157,6 +159,10 @@ impl PageSink {
     }
 
     fn gather(&mut self, gathered: &mut Gathered, body: &Body, at: i64) {
+        if !matches!(body, Body::Start(_) | Body::Lost(_) | Body::Summary(_)) {
+            let (first, last) = gathered.events.unwrap_or((at, at));
+            gathered.events = Some((first.min(at), last.max(at)));
+        }
         match body {
             Body::Start(start) => self.start(gathered, start, at),
             Body::Conflict(conflict) => {

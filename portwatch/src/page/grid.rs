@@ -14,9 +14,10 @@ const REMEMBERED: usize = 6;
 /// Stands for the programs that a cell does not remember.
 pub(super) const OTHERS: u32 = u32::MAX;
 
-const S: i64 = 1_000_000_000;
+/// Nanoseconds of a column in the beginning.
+const FINEST: i64 = 10_000_000;
 
-/// Time on the page, the same for all of it: it begins with the first run.
+/// Columns of time, the same for the whole page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     /// Nanoseconds since 1970 of the left end.
@@ -28,7 +29,8 @@ pub(super) struct Axis {
 impl Axis {
     /// Of what lasts from `began` to `ended`.
     pub(super) fn of(began: i64, ended: i64) -> Self {
-        let mut axis = Self { began, column: S };
+        let column = FINEST;
+        let mut axis = Self { began, column };
         while axis.end() < ended && axis.column < i64::MAX / 1024 {
             axis.column *= 2;
         }
@@ -36,8 +38,14 @@ impl Axis {
     }
 
     pub(super) fn end(self) -> i64 {
+        self.left(COLUMNS)
+    }
+
+    /// Left end of a column.
+    pub(super) fn left(self, column: usize) -> i64 {
+        let column = i64::try_from(column).unwrap_or(i64::MAX);
         self.began
-            .saturating_add(self.column.saturating_mul(COLUMNS as i64))
+            .saturating_add(self.column.saturating_mul(column))
     }
 }
 
@@ -66,7 +74,10 @@ pub(super) struct Grid {
 impl Grid {
     pub(super) fn new(began: i64) -> Self {
         Self {
-            axis: Axis { began, column: S },
+            axis: Axis {
+                began,
+                column: FINEST,
+            },
             cells: vec![Cell::default(); COLUMNS * ROWS],
         }
     }
@@ -82,7 +93,7 @@ impl Grid {
         let first = place(since - began, column);
         let last = place(until - began - 1, column);
         for at in first..=last {
-            let left = began + at as i64 * column;
+            let left = self.axis.left(at);
             let inside = until.min(left + column) - since.max(left);
             let amount = u64::try_from(inside).unwrap_or(0);
             self.cells[at * ROWS + row].add(program, amount);
@@ -98,7 +109,9 @@ impl Grid {
                 for from in [2 * at, 2 * at + 1] {
                     if from < COLUMNS {
                         let cell = std::mem::take(&mut self.cells[from * ROWS + row]);
-                        cell.0.iter().for_each(|(who, amount)| sum.add(*who, *amount));
+                        cell.0
+                            .iter()
+                            .for_each(|(who, amount)| sum.add(*who, *amount));
                     }
                 }
                 self.cells[at * ROWS + row] = sum;
@@ -118,7 +131,9 @@ impl Grid {
             for row in 0..ROWS {
                 let cell = std::mem::take(&mut self.cells[at * ROWS + row]);
                 let sum = &mut cells[to * ROWS + row];
-                cell.0.iter().for_each(|(who, amount)| sum.add(*who, *amount));
+                cell.0
+                    .iter()
+                    .for_each(|(who, amount)| sum.add(*who, *amount));
             }
         }
         Self { axis, cells }
@@ -156,36 +171,41 @@ fn place(since: i64, column: i64) -> usize {
 mod tests {
     use super::*;
 
+    const S: i64 = 1_000_000_000;
+
     #[test]
     fn a_long_hold_is_seen_in_every_column_and_time_grows() {
         let mut grid = Grid::new(0);
-        grid.add(1, 40_000, 0, 10 * S);
+        grid.add(1, 40_000, 0, S);
         let row = 40_000 / PORTS as usize;
         assert_eq!(grid.cell(0, row), Some((1, 1.0)));
-        assert_eq!(grid.cell(9, row), Some((1, 1.0)));
-        assert_eq!(grid.cell(10, row), None);
-        grid.add(2, 40_001, 5 * S, 1000 * S);
-        assert_eq!(grid.axis.column, 8 * S);
-        let (most, held) = grid.cell(1, row).unwrap();
-        assert_eq!((most, held), (2, 1.25));
-        assert_eq!(grid.programs(), [(2, 995 * S as u64), (1, 10 * S as u64)]);
+        assert_eq!(grid.cell(99, row), Some((1, 1.0)));
+        assert_eq!(grid.cell(100, row), None);
+        grid.add(2, 40_001, S / 2, 12 * S);
+        assert_eq!(grid.axis.column, 8 * FINEST);
+        // Of 80 ms from 480 ms on: the first all of it, the second 60 ms.
+        let (most, held) = grid.cell(6, row).unwrap();
+        assert_eq!((most, held), (1, 1.75));
+        let programs = grid.programs();
+        assert_eq!(programs, [(2, 23 * S as u64 / 2), (1, S as u64)]);
     }
 
     #[test]
     fn programs_beyond_the_remembered_are_added_up() {
         let mut grid = Grid::new(0);
-        (0..100).for_each(|program| grid.add(program, 1, 0, S));
+        (0..100).for_each(|program| grid.add(program, 1, 0, FINEST));
         let programs = grid.programs();
-        assert_eq!(programs[0], (OTHERS, 94 * S as u64));
+        assert_eq!(programs[0], (OTHERS, 94 * FINEST as u64));
         assert_eq!(programs.len(), 7);
     }
 
     #[test]
     fn grids_of_later_runs_are_put_in_their_place() {
-        let mut grid = Grid::new(480 * S);
-        grid.add(7, 0, 480 * S, 482 * S);
-        let axis = Axis::of(0, 960 * S);
-        assert_eq!(axis.column, 4 * S);
+        let column = FINEST * 4;
+        let mut grid = Grid::new(120 * column);
+        grid.add(7, 0, 120 * column, 120 * column + column / 2);
+        let axis = Axis::of(0, 240 * column);
+        assert_eq!(axis.column, column);
         let grid = grid.on(axis);
         assert_eq!(grid.cell(120, 0), Some((7, 0.5)));
     }

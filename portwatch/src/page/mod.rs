@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  gather   reports as they come: stories, scenes, runs (bounded, whatever comes)
-//!  view     what was gathered -> the words and coordinates of the page
-//!  render   the template, which escapes all of it
+//!  view     what was gathered -> the words and coordinates of the page, and the template, which
+//!           escapes all of it
 //! ```
 
 mod chart;
@@ -12,6 +12,7 @@ mod grid;
 mod range_map;
 mod scene;
 mod stories;
+mod story_view;
 mod view;
 mod words;
 

@@ -51,8 +51,11 @@ pub(super) fn range_map(scene: &Scene, left: f64, width: f64) -> Option<RangeMap
     let parts = PARTS.min(usize::from(high - low) + 1);
     let mut sums = vec![0_u64; parts];
     let ports = scene.picked.iter().enumerate();
-    for (port, picked) in ports.filter(|(port, _)| (usize::from(low)..=usize::from(high)).contains(port)) {
-        sums[(port - usize::from(low)) * parts / (usize::from(high - low) + 1)] += u64::from(*picked);
+    for (port, picked) in
+        ports.filter(|(port, _)| (usize::from(low)..=usize::from(high)).contains(port))
+    {
+        sums[(port - usize::from(low)) * parts / (usize::from(high - low) + 1)] +=
+            u64::from(*picked);
     }
     let most = sums.iter().copied().max().unwrap_or(0).max(1) as f64;
     let each = width / parts as f64;
@@ -74,19 +77,27 @@ pub(super) fn range_map(scene: &Scene, left: f64, width: f64) -> Option<RangeMap
         .iter()
         .filter(|((port, _), _)| (low..=high).contains(port))
         .collect();
-    services.sort_by_key(|(key, service)| (std::cmp::Reverse(service.failed), std::cmp::Reverse(service.taken), **key));
+    services.sort_by_key(|(key, service)| {
+        (
+            std::cmp::Reverse(service.failed),
+            std::cmp::Reverse(service.taken),
+            **key,
+        )
+    });
     let more = services.len().saturating_sub(LISTED);
     services.truncate(LISTED);
-    let inside = services.into_iter().map(|((port, transport), service)| Inside {
-        x: round(left + (f64::from(*port) - f64::from(low)) / count * width),
-        port: *port,
-        transport: transport.word(),
-        program: text(&service.program),
-        taken: number(service.taken),
-        failed: number(service.failed),
-        lost: service.failed > 0,
-        reserved: reserved.contains(*port),
-    });
+    let inside = services
+        .into_iter()
+        .map(|((port, transport), service)| Inside {
+            x: round(left + (f64::from(*port) - f64::from(low)) / count * width),
+            port: *port,
+            transport: transport.word(),
+            program: text(&service.program),
+            taken: number(service.taken),
+            failed: number(service.failed),
+            lost: service.failed > 0,
+            reserved: reserved.contains(*port),
+        });
     Some(RangeMap {
         low,
         high,

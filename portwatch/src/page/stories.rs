@@ -121,7 +121,10 @@ impl Stories {
         self.incidents += 1;
         *self.causes.entry(conflict.cause).or_insert(0) += 1;
         count(&mut self.losers, &conflict.requester.comm);
-        count(&mut self.holders, holder(conflict).map_or("(none known)", |(_, name)| name));
+        count(
+            &mut self.holders,
+            holder(conflict).map_or("(none known)", |(_, name)| name),
+        );
         let story = self.story(conflict, at);
         let Some(number) = story else {
             self.untold += 1;

@@ -21,10 +21,15 @@ pub(super) fn machine_time(ns: i64) -> String {
     format!("{time:.3}")
 }
 
-/// The time of day, with the day where the page spans several.
-pub(super) fn short_time(ns: i64, days: bool) -> String {
+/// The time of day, as fine as a chart of that many nanoseconds needs it.
+pub(super) fn short_time(ns: i64, whole: i64) -> String {
+    const S: i64 = 1_000_000_000;
     let time = Timestamp::from_nanosecond(ns.into()).unwrap_or_default();
-    let format = if days { "%m-%d %H:%M" } else { "%H:%M:%S" };
+    let format = match whole / S {
+        ..30 => "%H:%M:%S%.3f",
+        30..172_800 => "%H:%M:%S",
+        _ => "%m-%d %H:%M",
+    };
     time.strftime(format).to_string()
 }
 
@@ -62,7 +67,7 @@ mod tests {
         let ns = 1_795_342_500_123_000_000;
         assert_eq!(time(ns), "2026-11-22 10:15:00.123");
         assert_eq!(machine_time(ns), "2026-11-22T10:15:00.123Z");
-        assert_eq!(short_time(ns, false), "10:15:00");
+        assert_eq!(short_time(ns, 60_000_000_000), "10:15:00");
         assert_eq!(text("a\u{202e}b"), "a\\u{202e}b");
     }
 }

@@ -120,7 +120,12 @@ mod tests {
 
     #[test]
     fn keys_are_read_strictly() {
-        for text in ["", "00", "+0112233445566778899aabbccddeeff", &"g".repeat(32)] {
+        for text in [
+            "",
+            "00",
+            "+0112233445566778899aabbccddeeff",
+            &"g".repeat(32),
+        ] {
             assert!(text.parse::<RedactKey>().is_err(), "{text}");
         }
         let key: RedactKey = "00112233445566778899aabbccddeeff\n".parse().unwrap();
