@@ -125,18 +125,15 @@ impl Holdings {
     /// A socket that takes a port twice let go of it in between, unseen: the first ends there.
     fn taken(&mut self, assign: &Assign, at: i64) -> Option<Holding> {
         let key = key(assign.cookie, assign.netns, assign.transport, &assign.local);
-        let assign = assign.clone();
-        let before = self.live.insert(key, Live { assign, at })?;
         // bind() and then listen() or connect() on the same socket: it has held it all along.
-        let same = self.live.values_mut().find(|live| {
-            live.assign.cookie.is_some()
-                && live.assign.cookie == before.assign.cookie
-                && live.assign.local.port == before.assign.local.port
-        });
-        if let Some(same) = same {
-            same.at = before.at;
+        if let (Key::Cookie(_), Some(live)) = (&key, self.live.get_mut(&key))
+            && live.assign.local.port == assign.local.port
+        {
+            live.assign = assign.clone();
             return None;
         }
+        let assign = assign.clone();
+        let before = self.live.insert(key, Live { assign, at })?;
         Some(before.until(at, false))
     }
 

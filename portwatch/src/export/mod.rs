@@ -19,6 +19,8 @@ mod partition;
 pub mod row;
 mod row_of;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 
 pub(crate) use partition::create;

@@ -13,6 +13,8 @@ mod range_map;
 mod scene;
 mod stories;
 mod story_view;
+#[cfg(test)]
+mod tests;
 mod view;
 mod words;
 
