@@ -1,12 +1,11 @@
 //! Questions to the machine and its answers, as a capture keeps them.
 
-use super::unpack::Step;
+use super::unpack::Stored;
 use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
 use crate::enrich::kernel_user::KernelUser;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// A question of the [`Facts`] trait.
@@ -91,7 +90,7 @@ pub struct Fact {
 #[derive(Debug, Default)]
 pub struct Told {
     /// As they are stored: most are never asked for.
-    unread: Vec<Bytes>,
+    unread: Stored,
     /// With whether it was given already: a question that is asked twice gets the next answer.
     facts: Vec<(Fact, bool)>,
     /// Questions without an answer.
@@ -100,15 +99,14 @@ pub struct Told {
 
 impl Told {
     /// The answers that stand behind the record that comes next.
-    pub fn next(&mut self, step: &Step) {
+    pub fn next(&mut self, answers: Stored) {
         self.facts.clear();
-        self.unread.clear();
-        self.unread.extend_from_slice(step.facts());
+        self.unread = answers;
     }
 
     fn answer<T>(&mut self, question: &Question, pick: impl Fn(&Answer) -> Option<T>) -> Option<T> {
-        for bytes in self.unread.drain(..) {
-            let fact = rmp_serde::from_slice(&bytes).ok();
+        for bytes in std::mem::take(&mut self.unread).all() {
+            let fact = rmp_serde::from_slice(bytes).ok();
             self.facts.extend(fact.map(|fact| (fact, false)));
         }
         let same = |(fact, _): &(Fact, bool)| fact.question == *question;

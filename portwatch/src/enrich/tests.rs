@@ -14,7 +14,7 @@ fn task(pid: u32) -> Task {
         uid: 0,
         start: started(pid),
         cgroup: None,
-        comm: Comm(b"x".to_vec()),
+        comm: Comm::from(&b"x"[..]),
     }
 }
 
@@ -60,7 +60,7 @@ fn owner(pid: u32) -> Owner {
     Owner {
         tgid: Tgid(pid),
         start: started(pid),
-        comm: Comm(b"x".to_vec()),
+        comm: Comm::from(&b"x"[..]),
         uid: 0,
         cgroup: None,
         origin: Some(Origin::EphemeralConnect),
@@ -129,7 +129,7 @@ impl Facts for Noted {
         (tgid != Tgid(9)).then(|| ProcessFacts {
             tgid,
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm(b"x".to_vec()),
+            comm: Comm::from(&b"x"[..]),
             ppid: None,
             session: None,
             uid: None,
@@ -151,7 +151,7 @@ impl Facts for Noted {
         let user = |inode: u64| SocketUser {
             tgid: Tgid(20),
             start: Ktime(200_000_000),
-            comm: Comm(format!("of {inode}").into_bytes()),
+            comm: Comm::from(format!("of {inode}").as_bytes()),
         };
         let had = inodes.iter().filter(|inode| **inode != 500);
         Some(had.map(|inode| (*inode, user(*inode))).collect())

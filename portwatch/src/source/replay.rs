@@ -251,7 +251,7 @@ impl Playing {
             self.pipeline.correlator.older(self.older.drain(..));
         }
         self.last = self.last.max(step.time);
-        self.answers.with(|told| told.next(&step));
+        self.answers.with(|told| told.next(step.answers));
         match step.input {
             Input::Record(record) => self.pipeline.record(&record)?,
             Input::Drained => self.pipeline.drained()?,

@@ -286,7 +286,7 @@ fn another_init_is_not_taken_for_systemd() {
         .as_mut()
         .and_then(|users| users.first_mut())
     {
-        (user.tgid, user.comm) = (Tgid(1), Comm(b"init".to_vec()));
+        (user.tgid, user.comm) = (Tgid(1), Comm::from(&b"init"[..]));
     }
     let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
     let mut said = |exe: Option<&str>| {

@@ -31,7 +31,7 @@ impl Facts for Moody {
         (n % 5 != 0).then(|| ProcessFacts {
             tgid,
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm(format!("mood-{}", n / 3).into_bytes()),
+            comm: Comm::from(format!("mood-{}", n / 3).as_bytes()),
             ppid: None,
             session: None,
             uid: Some(n / 4),
@@ -54,7 +54,7 @@ impl Facts for Moody {
             let user = SocketUser {
                 tgid: Tgid(5 + n % 2),
                 start: Ktime(900 * S),
-                comm: Comm(b"holder".to_vec()),
+                comm: Comm::from(&b"holder"[..]),
             };
             (*inode, user)
         };

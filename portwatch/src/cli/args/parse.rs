@@ -1,5 +1,6 @@
 //! Values of options, read strictly: every bad shape has an error that shows a good one.
 
+use crate::sink::redact::{RedactKey, RedactKeyError};
 use std::num::{IntErrorKind, NonZeroU64};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
@@ -56,6 +57,20 @@ pub enum ParseError {
     /// `--ring-size 100`.
     #[error("`{0}` is not a ring's size; give a power of two from 4K to 1G, for example 256K")]
     RingSize(String),
+    /// A file without a key.
+    #[error("`{0}` holds no key: {1}")]
+    NoKey(String, RedactKeyError),
+    /// No such file.
+    #[error("`{0}` cannot be read")]
+    NoKeyFile(String, #[source] std::io::Error),
+}
+
+/// The key in a file.
+pub(super) fn redact_key(path: &str) -> Result<RedactKey, ParseError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| ParseError::NoKeyFile(path.to_owned(), error))?;
+    text.parse()
+        .map_err(|error| ParseError::NoKey(path.to_owned(), error))
 }
 
 /// The value of a flag's variable; an empty one is no, as a line `NAME=` of an EnvironmentFile says.
