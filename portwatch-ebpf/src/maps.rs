@@ -46,6 +46,10 @@ pub(crate) static OWNERS: HashMap<u64, Owner> = HashMap::with_max_entries(1 << 1
 #[map]
 pub(crate) static PAST: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 16, 0);
 
+/// Socket cookie -> who closed its last descriptor, where that is not the process of its entry.
+#[map]
+pub(crate) static CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 14, 0);
+
 /// Address and port -> their last listener.
 #[map]
 pub(crate) static LISTENERS: LruHashMap<PortKey, Owner> = LruHashMap::with_max_entries(1 << 14, 0);

@@ -2,7 +2,7 @@
 
 use crate::{
     config,
-    maps::{LISTENERS, OWNERS, PAST},
+    maps::{CLOSERS, LISTENERS, OWNERS, PAST},
     sock, stats, task,
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
@@ -169,9 +169,35 @@ pub(crate) fn released(cookie: u64, sk: u64) {
         let _ = PAST.insert(cookie, owner, 0);
         stats::count(HookId::SOCK_RELEASE, Counter::PAST_WRITTEN);
     }
-    if known.is_some() {
+    if let Some(owner) = known {
+        // SAFETY: the process of an entry, whose value stays mapped.
+        unsafe { closes(cookie, owner, closer, closer_had_it) };
         let _ = OWNERS.remove(cookie);
     }
+}
+
+/// Remembers who closed a socket that another process took: a child that inherited it, or whoever
+/// got it in a message. Nobody, with the time, where that cannot be told.
+///
+/// # Safety
+/// `owner` is valid for reads.
+#[inline(always)]
+unsafe fn closes(cookie: u64, owner: *const Owner, closer: u64, closer_had_it: bool) {
+    let mut by = NOBODY;
+    if closer_had_it {
+        // SAFETY: a local, and the caller's promise.
+        let same = unsafe {
+            task::fill_owner(&raw mut by, closer);
+            by.tgid == (*owner).tgid && by.start_time == (*owner).start_time
+        };
+        if same {
+            return;
+        }
+    }
+    by.source = OwnerSource::RELEASE;
+    by.seen_at = now();
+    by.released_at = by.seen_at;
+    let _ = CLOSERS.insert(cookie, by, 0);
 }
 
 /// Origin of a connection that nobody saw take its port, told at its close. One whose TIME_WAIT has

@@ -2,9 +2,11 @@
 //! docs/kernel-support.md.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lzma_rust2::{XzOptions, XzWriter};
 use portwatch::probe::btf::Btf;
 use portwatch::probe::support::{self, Support};
 
@@ -117,12 +119,11 @@ fn a_kernel_of_today_has_everything_and_what_btf_cannot_tell_is_said() {
 fn a_packed_file_says_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let packed = folder.path().join("vmlinux.btf.xz");
-    let done = Command::new("xz")
-        .arg("-c")
-        .arg(file("6.1"))
-        .output()
-        .expect("xz");
-    std::fs::write(&packed, done.stdout).expect("a file");
+    let plain = std::fs::read(file("6.1")).expect("a fixture");
+    let into = std::fs::File::create(&packed).expect("a file");
+    let mut xz = XzWriter::new(into, XzOptions::with_preset(0)).expect("an encoder");
+    xz.write_all(&plain).expect("room");
+    xz.finish().expect("an end");
     let answer = |path: &Path| {
         let done = doctor(path, &["--format", "json"]);
         let mut value: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");

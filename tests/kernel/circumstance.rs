@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use portwatch_tests::actor::{Kind, Op, Opt, Reply};
+use portwatch_tests::actor::{Actor, Kind, Op, Opt, Reply};
 use portwatch_tests::contract::Conflict;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
@@ -199,12 +199,13 @@ fn reuseport_of_another_user() -> Result<()> {
     duel.end()
 }
 
-/// The advice is right: with the option on both the call succeeds.
+/// Two of one program; the advice is right: with the option on both the call succeeds.
 #[test]
 fn reuseport_on_one_side_only() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
+    duel.binder = Actor::start(&duel.stage.netns, duel.holder.name())?;
     open(&mut duel.holder, 1, Kind::Tcp)?;
     duel.holder.tell(&Op::Set(1, Opt::Reuseport, 1))?;
     duel.holder.tell(&Op::Bind(1, any(PORT)))?;

@@ -7,8 +7,10 @@ use portwatch_tests::actor::{Actor, Kind, Op, Opt, Reply};
 use portwatch_tests::contract::Conflict;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
+use portwatch_tests::sockets::Row;
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
+use portwatch_tests::wait::{self, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::adversary::duel::{Duel, OTHER, address, any, is, listen, only, open};
@@ -71,6 +73,77 @@ fn a_holder_that_closes_before_it_is_looked_up() -> Result<()> {
     let conflict = event.conflict().context("no conflict")?;
     is(conflict, "listener", &[(duel.holder_pid(), false)])?;
     duel.end()
+}
+
+/// A child had the socket at the failure, its parent had closed it long before: the parent is named as
+/// who opened it, never as who had it.
+#[test]
+fn a_child_that_exits_before_it_is_looked_up() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    listen(&mut duel.holder, 1, Kind::Tcp, any(PORT))?;
+    let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
+    duel.holder.tell(&Op::Close(1))?;
+    open(&mut duel.binder, 1, Kind::Tcp)?;
+    let binder = &mut duel.binder;
+    let tracer = duel.tracer.as_ref().context("no tracer")?;
+    while_it_sleeps(tracer, || {
+        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
+        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
+        end(child)?;
+        wait::until("the port", PATIENCE, || {
+            Ok((binder.ask(&Op::Bind(1, any(PORT)))? == Reply::Done).then_some(()))
+        })
+    })?;
+    let event = duel.tracer()?.wait_conflict(PORT)?;
+    let conflict = event.conflict().context("no conflict")?;
+    last_had_by(conflict, "listener", child, duel.holder_pid())?;
+    let advice: Vec<&str> = conflict.advice.iter().map(|a| a.id.as_str()).collect();
+    ensure!(advice.first() == Some(&"try-again"), "{advice:?}");
+    duel.end()
+}
+
+/// A connection that a child closed, after its parent had: what is left of it was the child's.
+#[test]
+fn a_connection_that_a_child_closed_last() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let door = duel.door()?;
+    open(&mut duel.holder, 1, Kind::Tcp)?;
+    duel.pin(PORT)?;
+    duel.holder.tell(&Op::Connect(1, door, false))?;
+    let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
+    duel.holder.tell(&Op::Close(1))?;
+    end(child)?;
+    let netns = &duel.stage.netns;
+    wait::until("the connection's end", PATIENCE, || {
+        let rows = netns.sockets()?;
+        let orphaned = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
+        Ok(rows.iter().any(orphaned).then_some(()))
+    })?;
+    let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
+    last_had_by(&conflict, "orphan", child, duel.holder_pid())?;
+    duel.end()
+}
+
+/// The first process is the one that had the socket last, the second the one that opened it; neither
+/// has it now.
+fn last_had_by(conflict: &Conflict, cause: &str, last: u32, opener: u32) -> Result<()> {
+    let processes = &only(conflict)?.processes;
+    let named: Vec<_> = processes.iter().map(|p| (p.pid, p.has_socket)).collect();
+    ensure!(
+        conflict.cause == cause && named == [(last, Some(false)), (opener, Some(false))],
+        "{last}, then {opener}: {conflict:#?}"
+    );
+    Ok(())
+}
+
+/// Ends a process that a helper started.
+fn end(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    Ok(kill_process(pid.context("no process id")?, Signal::KILL)?)
 }
 
 /// The number of the dead holder is another process's by the time it is looked up.

@@ -104,7 +104,18 @@ pub(crate) fn check(event: &Event, made: &Made, binder: &Puppet, right: &Verdict
         peers: made.peer.as_slice(),
         inode: made.inode,
     }
-    .check(event)
+    .check(event)?;
+    let blocking = event.conflict().map(|conflict| conflict.holders.iter());
+    let mut accused = blocking
+        .into_iter()
+        .flatten()
+        .filter(|holder| holder.blocking)
+        .flat_map(|holder| &holder.processes);
+    ensure!(
+        accused.all(|process| process.pid == made.holder.pid()),
+        "somebody else is accused as well: {event:#?}"
+    );
+    Ok(())
 }
 
 pub(crate) fn one_incident(trace: &Trace) -> Result<()> {

@@ -88,11 +88,14 @@ fn run(late: bool, seeds: &[u64], batch: usize, time: Duration) -> Result<()> {
             let differences = play.batch(&cells)?;
             for (tree, differences) in trees.iter_mut().zip(differences) {
                 if !differences.is_empty() && wrong.len() < ENOUGH {
-                    let Some(differences) = again(&mut play, &tree.current())? else {
-                        once.push(format!(
-                            "{}  differed once: {differences:?}",
-                            tree.current()
-                        ));
+                    let cell = tree.current();
+                    let Some(differences) = again(&mut play, &cell)? else {
+                        let told = format!("{cell}  differed once: {differences:?}");
+                        if differences.iter().any(|one| accuses(one)) {
+                            wrong.push(told);
+                        } else {
+                            once.push(told);
+                        }
                         continue;
                     };
                     let (cell, differences) = smallest(&mut play, tree, differences)?;
@@ -117,6 +120,11 @@ fn run(late: bool, seeds: &[u64], batch: usize, time: Duration) -> Result<()> {
     }
     ensure!(once.len() <= ONCE, "{} cells differed once", once.len());
     Ok(())
+}
+
+/// A wrong culprit is no accident of a loaded machine, however seldom it comes.
+fn accuses(difference: &str) -> bool {
+    difference.contains(" names Process") || difference.contains("does NOT block")
 }
 
 /// Plays a cell that differed again: a rule that is wrong is wrong each time, a packet that was late

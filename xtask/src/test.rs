@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
-    build, machine, setup,
+    build, debian, machine, setup,
     step::{Step, say},
     vm,
 };
@@ -110,6 +110,9 @@ fn privileged(name: &str, portwatch: &Path, report: &mut Report) -> Result<()> {
         return Ok(());
     };
     machine::mount_tracefs()?;
+    if !["ip", "ss"].into_iter().all(machine::has_with_sbin) {
+        debian::apt_install("install what makes network namespaces", &["iproute2"])?;
+    }
     if name == "real" {
         let mut cargo = with_runner(&runner, portwatch);
         cargo.args([

@@ -36,7 +36,7 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
                 uncertain(doubt)
             )
         }
-        Gap::OriginUnproven | Gap::FixedSourceTimeWait => "why is not known".to_owned(),
+        Gap::OriginUnproven => "why is not known".to_owned(),
     }
 }
 
@@ -90,10 +90,6 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
         None => String::new(),
     };
     match gap {
-        Some(Gap::FixedSourceTimeWait) => format!(
-            "TIME_WAIT still holds the port after a connection{peer} for which {} had bound it",
-            owner(holder)
-        ),
         Some(
             Gap::OriginUnproven
             | Gap::RangeExhausted

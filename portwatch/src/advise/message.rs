@@ -1,8 +1,8 @@
 //! The story of a failed call in one sentence.
 
 use super::text::{
-    ago, closed, endpoint, had, is_own, opener, owner, peer, process, requester, since, state,
-    taker, wanted,
+    ago, closed, endpoint, had, is_closed, is_own, opener, owner, peer, process, requester, since,
+    state, taker, wanted,
 };
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
@@ -32,6 +32,10 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         }
         Some(_) | None => "",
     };
+    let since = match conflict.holders.first() {
+        Some(holder) if holder.blocking && is_closed(holder) => "; it was closed since",
+        Some(_) | None => "",
+    };
     let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
     let serves = if serves.is_empty() {
         String::new()
@@ -39,7 +43,7 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         format!("; it serves on {} all the same", serves.join(" and "))
     };
     let others = others(conflict);
-    format!("{who} could not {what}: {why}{itself}{others}{serves}")
+    format!("{who} could not {what}: {why}{itself}{since}{others}{serves}")
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
@@ -58,10 +62,14 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
     match conflict.cause {
         Cause::OutboundConnection => outbound(conflict, holder, ground),
         Cause::OutboundTimeWait => format!(
-            "TIME_WAIT still holds the port after the connection of {} to {}, for which the kernel \
-             had picked it{}{}",
+            "TIME_WAIT still holds the port after the connection of {} to {}, for which {} it{}{}",
             owner(holder),
             peer(holder),
+            if holder.origin == Some(OriginName::ExplicitBind) {
+                "bind() had asked"
+            } else {
+                "the kernel had picked"
+            },
             ago(holder, ground),
             closed(holder),
         ),

@@ -62,8 +62,8 @@ pub(super) fn in_flight(holder: &Holder) -> String {
     };
     format!(
         "a socket at {} ({}){whose} has the port, and no process has its descriptor: it is in a \
-         message that nobody has read (SCM_RIGHTS), registered in an io_uring, or its process is \
-         just ending",
+         message that nobody has read (SCM_RIGHTS), registered in an io_uring, in a call of a \
+         thread that still waits on it, or its process is just ending",
         endpoint(&holder.local),
         state(holder.state)
     )

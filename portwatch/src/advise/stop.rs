@@ -1,7 +1,7 @@
 //! How to end what has a port, where that is a process to be stopped.
 
 use super::commands;
-use super::text::{is_own, owner, process};
+use super::text::{is_closed, is_own, owner, process};
 use super::todo::plain;
 use crate::report::{Advice, Conflict, Holder, HolderProcess};
 
@@ -51,6 +51,12 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
             "the process that had the port has ended meanwhile: try again",
         )];
     }
+    if is_closed(holder) {
+        return vec![plain(
+            "try-again",
+            "the socket was closed meanwhile: try again",
+        )];
+    }
     // Nobody could look: its number is that of the host.
     let hidden = holder.processes.iter().any(|p| p.alive.is_none());
     let text = if hidden {
@@ -80,8 +86,23 @@ fn is_systemd(init: &HolderProcess) -> bool {
 }
 
 /// Ends the process that has the descriptor by inheritance, and how it comes to that.
-pub(super) fn inherited(holder: &Holder) -> [Advice; 2] {
-    [
+pub(super) fn inherited(holder: &Holder) -> Vec<Advice> {
+    let heir = holder.processes.first();
+    let opener = holder.processes.iter().find(|process| !process.has_socket);
+    // A worker, or a new generation of the server: it may well serve on it.
+    if let (Some(heir), Some(opener)) = (heir, opener)
+        && heir.comm == opener.comm
+    {
+        return vec![plain(
+            "end-heir",
+            &format!(
+                "end {} if it should not serve any more: it has the socket from {}, which is gone",
+                owner(holder),
+                process(opener)
+            ),
+        )];
+    }
+    vec![
         Advice {
             id: "kill-child".to_owned(),
             text: format!(
@@ -109,10 +130,9 @@ pub(super) fn in_flight(holder: &Holder) -> Advice {
     plain(
         "read-message",
         &format!(
-            "if it is in a message, the socket is closed when whoever has the other end of that \
-             Unix socket reads it and closes the descriptor, or ends{sender}; if it is registered \
-             in an io_uring, when that process unregisters it or ends; if its process was just \
-             ending, it is free by now: try again"
+            "try again, its process may just have been ending; else the port is free when whoever \
+             has the other end of the Unix socket reads the message or ends{sender}, when the \
+             io_uring unregisters it, or when the thread that waits on it returns"
         ),
     )
 }

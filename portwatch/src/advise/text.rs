@@ -52,21 +52,17 @@ pub(super) fn requester(process: &Process) -> String {
     format!("{} (pid {})", process.comm, process.pid)
 }
 
-/// The process to name for a holder, and how many more have the socket.
+/// The process to name for a holder, with the other one that has the socket, or how many more have.
 pub(super) fn owner(holder: &Holder) -> String {
     let Some(first) = holder.processes.first() else {
         return "a process that is not known".to_owned();
     };
-    let more = holder
-        .processes
-        .iter()
-        .skip(1)
-        .filter(|process| process.has_socket)
-        .count();
-    match more {
-        0 => process(first),
-        1 => format!("{} with 1 more process", process(first)),
-        more => format!("{} with {more} more processes", process(first)),
+    let rest = holder.processes.iter().skip(1);
+    let more: Vec<_> = rest.filter(|process| process.has_socket).collect();
+    match more.as_slice() {
+        [] => process(first),
+        [other] => format!("{} with {}", process(first), process(other)),
+        more => format!("{} with {} more processes", process(first), more.len()),
     }
 }
 
@@ -126,6 +122,12 @@ pub(super) fn had_by(subject: &str, holder: &Holder, ground: &Ground) -> String 
     since.strip_prefix(',').map_or_else(String::new, |since| {
         format!("{subject} has had the port{since}")
     })
+}
+
+/// A process had its descriptor at the failure, and none has it now.
+pub(super) fn is_closed(holder: &Holder) -> bool {
+    let known = |process: &HolderProcess| !process.has_socket && process.alive.is_some();
+    holder.inode.is_some() && !holder.processes.is_empty() && holder.processes.iter().all(known)
 }
 
 /// Who opened the socket and has it no more.

@@ -27,7 +27,9 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(move_port(conflict));
         }
         Cause::OutboundTimeWait => {
-            reserve();
+            if holder.origin != Some(OriginName::ExplicitBind) {
+                reserve();
+            }
             list.push(wait(&format!(
                 "{}: try again then",
                 time_wait_ends(conflict)
@@ -48,10 +50,14 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.push(end_connection(conflict, holder));
             list.extend(reuseaddr_of_server(conflict, holder));
         }
-        Cause::Listener | Cause::UdpSocket => list.extend(stop(conflict, holder)),
+        Cause::Listener | Cause::UdpSocket => {
+            list.extend(stop(conflict, holder));
+            list.extend(picked(conflict, holder, netns, ground));
+        }
         Cause::DualStackListener => {
             list.push(v6only(holder));
             list.extend(stop(conflict, holder));
+            list.extend(picked(conflict, holder, netns, ground));
         }
         Cause::BoundNotListening => {
             list.extend(stop(conflict, holder));
@@ -109,6 +115,20 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         list.extend(set_reuseaddr(conflict));
     }
     list
+}
+
+/// A server whose port the kernel picked, at a bind() to port 0: it could have been any other.
+fn picked(
+    conflict: &Conflict,
+    holder: &Holder,
+    netns: Option<&NetnsFacts>,
+    ground: &Ground,
+) -> Vec<Advice> {
+    if holder.origin != Some(OriginName::EphemeralBind) {
+        return Vec::new();
+    }
+    let reserve = reserve_port(conflict, netns, ground).into_iter();
+    reserve.chain(move_port(conflict)).collect()
 }
 
 /// Two ends make one connection: another source port or address is another connection.

@@ -1,7 +1,7 @@
 //! Questions to the machine and its answers, as a capture keeps them.
 
 use super::unpack::Stored;
-use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
+use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -29,6 +29,8 @@ pub enum Question {
     Tunnel(NetnsId, Tgid, u16),
     /// [`Facts::kernel_user`] of TCP.
     Endpoint(NetnsId, Tgid, u16),
+    /// [`Facts::closers`].
+    Closers(Vec<u64>),
     /// [`Facts::time_wait_left`].
     TimeWaitLeft(NetnsId, Tgid, Vec<Connection>),
     /// [`Facts::port`].
@@ -70,6 +72,8 @@ pub enum Answer {
     /// What in the kernel has a port.
     #[serde(rename = "Tunnel")]
     KernelUser(Option<KernelUser>),
+    /// Who closed which socket.
+    Closers(Vec<(u64, Owner)>),
     /// Milliseconds of each connection.
     TimeWaitLeft(Vec<Option<u32>>),
     /// A port's sockets.
@@ -201,6 +205,15 @@ impl Facts for Told {
             _ => None,
         })
         .flatten()
+    }
+
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)> {
+        let question = Question::Closers(cookies.to_vec());
+        self.answer(&question, |answer| match answer {
+            Answer::Closers(closers) => Some(closers.clone()),
+            _ => None,
+        })
+        .unwrap_or_default()
     }
 
     fn time_wait_left(

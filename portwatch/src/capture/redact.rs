@@ -127,6 +127,11 @@ impl Redaction {
                     .iter_mut()
                     .for_each(|group| self.holder(&mut group.holder));
             }
+            Answer::Closers(closers) => {
+                for (_, closer) in closers {
+                    closer.uid = self.user(closer.uid);
+                }
+            }
             Answer::Port(Some(port)) => port.sockets.iter_mut().for_each(|seen| self.seen(seen)),
             Answer::Process(None)
             | Answer::Cgroup(None)

@@ -2,7 +2,7 @@
 
 use super::fact::{Answer, Question};
 use super::recorder::Recorder;
-use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
+use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -84,6 +84,14 @@ impl Facts for RecordingFacts {
         let told = Answer::KernelUser(answer.clone());
         self.recorder
             .fact(Question::kernel_user(netns, hint, transport, port), told);
+        answer
+    }
+
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)> {
+        let answer = self.facts.closers(cookies);
+        let told = Answer::Closers(answer.clone());
+        self.recorder
+            .fact(Question::Closers(cookies.to_vec()), told);
         answer
     }
 

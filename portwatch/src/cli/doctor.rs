@@ -126,7 +126,7 @@ fn initial(initial: Option<bool>) -> String {
 fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "kernel {}", escape(&findings.kernel))?;
     for Check { name, good, found } in &findings.checks {
-        let mark = if *good { "ok  " } else { "LOOK" };
+        let mark = if *good { "ok  " } else { "warn" };
         writeln!(out, "  {mark}  {name:<15} {}", escape(found))?;
     }
     if let Some(start) = &findings.start {
@@ -137,7 +137,7 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         for hook in &start.hooks_refused {
             writeln!(
                 out,
-                "  LOOK  {:<11} {}: refused ({}); lost: {}",
+                "  warn  {:<11} {}: refused ({}); lost: {}",
                 hook.kind,
                 hook.target,
                 escape(&hook.reason),

@@ -35,8 +35,6 @@ pub enum Gap {
     Uncertain(Uncertain),
     /// The holder is proven, how it came to the port is not.
     OriginUnproven,
-    /// TIME_WAIT of a connection from an explicitly bound port.
-    FixedSourceTimeWait,
 }
 
 impl Reading {
@@ -53,7 +51,9 @@ impl Reading {
         }
     }
 
-    const fn deduced(cause: Cause) -> Self {
+    /// A cause that is concluded.
+    #[must_use]
+    pub const fn deduced(cause: Cause) -> Self {
         Self {
             cause,
             proof: Proof::Deduced,
@@ -144,10 +144,10 @@ fn bound(taken: Taken) -> Reading {
 
 fn time_wait(taken: Taken) -> Reading {
     let cause = match taken.origin {
-        Some(Origin::EphemeralConnect) => Cause::OutboundTimeWait,
+        // A client, whether the kernel picked its port or it had bound it.
+        Some(Origin::EphemeralConnect | Origin::ExplicitBind) => Cause::OutboundTimeWait,
         Some(Origin::EphemeralBind) => Cause::EphemeralBind,
         Some(Origin::Accepted) => Cause::ServerTimeWait,
-        Some(Origin::ExplicitBind) => return Reading::unknown(Gap::FixedSourceTimeWait),
         Some(Origin::EphemeralAutobind) | None => return Reading::unknown(Gap::OriginUnproven),
         Some(Origin::Kernel) => return Reading::proven(Cause::KernelSocket),
     };

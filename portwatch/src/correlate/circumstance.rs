@@ -23,7 +23,8 @@ pub fn refine(
 ) -> Reading {
     match keeper {
         Keeper::Kernel => return Reading::proven(Cause::KernelSocket),
-        Keeper::Message => return Reading::proven(Cause::DescriptorInFlight),
+        // By elimination: a thread that still waits in a call, or a mapping, keeps it as well.
+        Keeper::Message => return Reading::deduced(Cause::DescriptorInFlight),
         Keeper::Processes(_) | Keeper::Nobody | Keeper::NotSeen => {}
     }
     let settled = matches!(
@@ -38,7 +39,7 @@ pub fn refine(
         if inherited(holder, users, facts) {
             return Reading::proven(Cause::InheritedDescriptor);
         }
-        if let Some(cause) = sharing(socket, users, binder, failure, facts) {
+        if let Some(cause) = sharing(socket, users, binder, failure) {
             return Reading { cause, ..reading };
         }
     }
@@ -52,9 +53,10 @@ fn waits(socket: &Socket) -> bool {
 
 /// The listener's opener is dead, and those that have it now did not take over from it.
 ///
-/// A server that makes itself a daemon also leaves its sockets to a child. That one leads a session of
-/// its own (setsid(2)) under its parent's name; so does a new master after a change of binaries that
-/// has workers of its own. A process older than the socket cannot have inherited it: it was sent.
+/// A server that makes itself a daemon also leaves its sockets to a child. That one is in a session of
+/// its own (setsid(2)) under its parent's name, which it leads unless it forked once more; so does a
+/// new master after a change of binaries that has workers of its own. A process older than the socket
+/// cannot have inherited it: it was sent.
 fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool {
     if holder.socket.transport != Transport::Tcp || holder.socket.state != State::Listen {
         return false;
@@ -79,7 +81,12 @@ fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool
     };
     let leads = |heir: &&ProcessFacts| {
         let parent_of = |other: &&ProcessFacts| other.ppid == Some(heir.tgid);
-        heir.comm == owner.comm && (heir.session == Some(heir.tgid) || heirs.iter().any(parent_of))
+        // A session has the number of whoever made it, and numbers are given out in order: it was
+        // made after the opener was.
+        let own_session = heir
+            .session
+            .is_some_and(|session| session == heir.tgid || session > owner.tgid);
+        heir.comm == owner.comm && (own_session || heirs.iter().any(parent_of))
     };
     !heirs.is_empty() && !heirs.iter().any(|heir| sent(heir) || leads(heir))
 }
@@ -100,30 +107,18 @@ fn sharing(
     users: &[&SocketUser],
     binder: &Binder,
     failure: &Failure,
-    facts: &EventFacts,
 ) -> Option<Cause> {
     let of_one = socket.uid.is_some() && socket.uid == binder.uid;
     match (binder.reuseport, socket.reuseport) {
         (true, true) => (!of_one).then_some(Cause::ReuseportOtherUser),
         (false, false) => None,
-        // Two different programs with one port were hardly meant to share it.
+        // Two different programs with one port were hardly meant to share it. By name: a caller that
+        // failed has often ended by now, and its program with it.
         (true, false) | (false, true) => {
-            (of_one && one_program(users, failure, facts)).then_some(Cause::ReuseportMissing)
+            let theirs = |user: &&SocketUser| user.comm == failure.task.comm;
+            (of_one && users.iter().any(theirs)).then_some(Cause::ReuseportMissing)
         }
     }
-}
-
-fn one_program(users: &[&SocketUser], failure: &Failure, facts: &EventFacts) -> bool {
-    let Some(caller) = facts.process(failure.task.tgid, failure.task.start) else {
-        return users.iter().any(|user| user.comm == failure.task.comm);
-    };
-    users.iter().any(|user| {
-        let theirs = facts.process(user.tgid, user.start);
-        match (caller.exe.as_ref(), theirs.and_then(|p| p.exe.as_ref())) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            (Some(_) | None, _) => user.comm == failure.task.comm,
-        }
-    })
 }
 
 #[cfg(test)]

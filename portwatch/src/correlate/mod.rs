@@ -119,7 +119,7 @@ impl Correlator {
             Event::Failure(mut failure) => {
                 for holder in &mut failure.holders {
                     holder.older = self.older.holds(&holder.socket);
-                    older::forget_later_listener(holder);
+                    older::forget_listener(holder);
                 }
                 self.incidents.tick(failure.time, out);
                 self.failure(&failure, &facts, out);

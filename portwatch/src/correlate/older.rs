@@ -29,13 +29,11 @@ impl Older {
     }
 }
 
-/// Whoever began to listen while we looked on has not accepted what is older than that look.
-pub(super) fn forget_later_listener(holder: &mut Holder) {
+/// Whoever listens on a port says nothing of a connection there that is older than our look: another
+/// server may have accepted it and have left since, or a client may have bound its source port.
+pub(super) fn forget_listener(holder: &mut Holder) {
     let last_listener = |owner: &Owner| owner.source == OwnerSource::LastListener;
-    if holder.older
-        && holder.owner.as_ref().is_some_and(last_listener)
-        && !may_have_accepted(holder.owner.as_ref())
-    {
+    if holder.older && holder.owner.as_ref().is_some_and(last_listener) {
         holder.owner = None;
     }
 }

@@ -77,8 +77,6 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
         proof,
     };
     match holder.owner.as_ref().map(|owner| owner.source) {
-        // An older socket without a descriptor never had the chance to leave an entry.
-        Some(OwnerSource::LastListener) if holder.older => accepted(Proof::Deduced),
         Some(OwnerSource::LastListener) => accepted(Proof::Eliminated),
         Some(OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot) | None
             if listeners.iter().any(|listener| accepts(listener, socket)) =>

@@ -111,7 +111,13 @@ pub fn who(
         };
     }
     // Whoever the kernel worked for when it opened the socket never had it.
-    let Some(owner) = owner.filter(|_| *keeper != Keeper::Kernel) else {
+    if *keeper == Keeper::Kernel {
+        return nobody();
+    }
+    if let Some(closer) = facts.closer(&holder.socket) {
+        return closed(closer, owner, facts, anchor);
+    }
+    let Some(owner) = owner else {
         return nobody();
     };
     let named = match owner.source {
@@ -128,6 +134,22 @@ pub fn who(
     Who {
         processes: vec![past(owner, has_socket, facts, anchor)],
         named,
+    }
+}
+
+/// Somebody else had the socket last than the process that took its port: a child, or whoever got it
+/// in a message. Both are told; where it cannot be said who closed it, nobody is.
+fn closed(closer: &Owner, owner: Option<&Owner>, facts: &EventFacts, anchor: ClockAnchor) -> Who {
+    if closer.tgid.0 == 0 {
+        return nobody();
+    }
+    let same = |owner: &&Owner| owner.tgid == closer.tgid && same_start(owner.start, closer.start);
+    let mut processes = vec![past(closer, false, facts, anchor)];
+    let opener = owner.filter(|owner| owner.source != OwnerSource::LastListener && !same(owner));
+    processes.extend(opener.map(|owner| past(owner, false, facts, anchor)));
+    Who {
+        processes,
+        named: Named::Seen,
     }
 }
 

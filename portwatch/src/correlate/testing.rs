@@ -230,6 +230,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
         processes_hidden: false,
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
+        closers: Vec::new(),
         time_wait_left: Vec::new(),
         kernel_user: None,
         cgroups: Vec::new(),

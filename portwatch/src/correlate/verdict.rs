@@ -164,12 +164,25 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
             Certainty::Inferred
         }
     };
+    // Nobody could look who has it now: it may have been handed on.
+    let seen = match first.keeper {
+        Keeper::NotSeen if first.holder.socket.has_socket => Certainty::Remembered,
+        Keeper::NotSeen
+        | Keeper::Processes(_)
+        | Keeper::Kernel
+        | Keeper::Message
+        | Keeper::Nobody => Certainty::Exact,
+    };
     let proof = match reading.proof {
         Proof::Proven => Certainty::Exact,
         Proof::Eliminated if whole => Certainty::Exact,
         Proof::Eliminated | Proof::Deduced => Certainty::Inferred,
     };
-    (reading.cause, read.max(named).max(proof), reading.gap)
+    (
+        reading.cause,
+        read.max(named).max(seen).max(proof),
+        reading.gap,
+    )
 }
 
 /// The verdict when no holder certainly blocks.

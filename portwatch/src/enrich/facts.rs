@@ -7,7 +7,7 @@
 
 use super::kernel_user::KernelUser;
 use crate::decode::blind::Seen;
-use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid, Transport};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Owner, Tgid, Transport};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::SocketAddr;
 
@@ -202,6 +202,11 @@ pub trait Facts {
     /// be as old as [`RangeFacts::at`] says: failures that storm share one. `None` if nobody can
     /// tell.
     fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts>;
+
+    /// Who closed the last descriptors of the sockets with these cookies, by cookie: only of those that
+    /// somebody else closed than the process which took their port. Process number 0: nobody that had
+    /// the descriptor (it was in a message, for instance).
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)>;
 
     /// How many milliseconds of TIME_WAIT each of these connections has left, in their order; `None`
     /// for one that is over, or not in TIME_WAIT, or that nobody can tell of. `hint` is a process known

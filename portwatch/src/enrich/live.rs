@@ -12,7 +12,7 @@ use super::netns::Namespaces;
 use super::proc::Proc;
 pub use super::scan::{Descriptor, ProcScan, SocketFinder};
 use super::{clock, range, scan, sock_diag};
-use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
+use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -282,6 +282,14 @@ impl Facts for LiveFacts {
 
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.namespaces.device(netns, index)
+    }
+
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)> {
+        let told = cookies
+            .iter()
+            .map(|cookie| (*cookie, self.finder.closer(*cookie)));
+        told.filter_map(|(cookie, closer)| Some((cookie, closer?)))
+            .collect()
     }
 
     fn time_wait_left(

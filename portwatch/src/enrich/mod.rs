@@ -23,7 +23,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::event::{Call, Event, Failure, Ktime, Socket, State, Task, Tgid, Transport};
+use crate::decode::event::{
+    Call, Event, Failure, Ktime, Owner, Socket, State, Task, Tgid, Transport,
+};
 use facts::{Connection, Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
 use kernel_user::KernelUser;
 use std::collections::HashSet;
@@ -50,6 +52,9 @@ pub struct EventFacts {
     /// Sockets that no process was found to have, though the kernel still had them open when it was
     /// asked after that.
     pub unowned: Vec<u64>,
+    /// Who closed holders' last descriptors, by cookie, where that was somebody else than the process
+    /// that took the port.
+    pub closers: Vec<(u64, Owner)>,
     /// Holders in TIME_WAIT, and how many milliseconds each has left.
     pub time_wait_left: Vec<(Connection, u32)>,
     /// What in the kernel has the port, where no process has it.
@@ -71,6 +76,14 @@ impl EventFacts {
         let id = id?;
         let found = self.cgroups.iter().find(|(of, _)| *of == id);
         found.map(|(_, path)| path.as_str())
+    }
+
+    /// Who closed the last descriptor of a socket, if that was asked and is told apart.
+    #[must_use]
+    pub fn closer(&self, socket: &Socket) -> Option<&Owner> {
+        let cookie = socket.cookie?;
+        let found = self.closers.iter().find(|(of, _)| *of == cookie);
+        found.map(|(_, closer)| closer)
     }
 
     /// How many milliseconds of TIME_WAIT a socket had left, if it was asked for and told.
@@ -106,7 +119,7 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
 /// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
-/// without any, the remembered owners, cgroups of the dead, namespace, devices, whether processes
+/// without any, the remembered owners, who closed what nobody has, cgroups of the dead, namespace, devices, whether processes
 /// can be seen, what TIME_WAIT has left. Events other than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
@@ -163,6 +176,11 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         asked.process(owner.tgid, owner.start, facts);
     }
 
+    let closers = closers(failure, socket_users.as_deref(), &unowned, facts);
+    for (_, closer) in &closers {
+        asked.process(closer.tgid, closer.start, facts);
+    }
+
     let of_kernel = |socket: &Socket| {
         let nobodys = |inode| unowned.contains(&inode) && !socket.has_file;
         socket.kernel || socket.inode.is_some_and(nobodys)
@@ -193,6 +211,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         processes_hidden: !facts.sees_processes(),
         socket_users,
         unowned,
+        closers,
         time_wait_left: time_wait_left(failure, facts),
         kernel_user,
         cgroups,
@@ -200,6 +219,29 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         devices,
         range,
     }
+}
+
+/// Who closed the sockets that nobody has any more, or has since the failure.
+fn closers(
+    failure: &Failure,
+    users: Option<&[(u64, SocketUser)]>,
+    unowned: &[u64],
+    facts: &mut dyn Facts,
+) -> Vec<(u64, Owner)> {
+    let Some(users) = users else {
+        return Vec::new();
+    };
+    let closed = |socket: &Socket| {
+        let inode = socket.inode.filter(|_| socket.has_socket);
+        let had = |inode| unowned.contains(&inode) || users.iter().any(|(of, _)| *of == inode);
+        !socket.kernel && !inode.is_some_and(had)
+    };
+    let sockets = failure.holders.iter().map(|holder| &holder.socket);
+    let cookies = unique(sockets.filter(|s| closed(s)).filter_map(|s| s.cookie));
+    if cookies.is_empty() {
+        return Vec::new();
+    }
+    facts.closers(&cookies)
 }
 
 /// Holders in TIME_WAIT whose time is asked for; with more of them nobody waits for the first ones.

@@ -2,7 +2,7 @@
 
 use super::facts::{RangeQuestion, SocketUser};
 use super::proc::{self, Proc};
-use crate::decode::event::Tgid;
+use crate::decode::event::{Owner, Tgid};
 use crate::snapshot::range::Found;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
@@ -28,6 +28,12 @@ pub trait SocketFinder {
 
     /// The sockets that hold a range of ports now; `None` where that cannot be told.
     fn range(&mut self, _question: &RangeQuestion) -> Option<Found> {
+        None
+    }
+
+    /// Who closed the last descriptor of the socket with this cookie, if that was not the process that
+    /// took its port; with process number 0 where it was nobody who had it.
+    fn closer(&mut self, _cookie: u64) -> Option<Owner> {
         None
     }
 }

@@ -1,7 +1,7 @@
 //! Who has a socket now, by the descriptor iterator: some twenty times faster than reading /proc.
 
 use super::{Scanner, range};
-use crate::decode::event::Holder;
+use crate::decode::event::{Holder, Owner};
 use crate::enrich::facts::{RangeQuestion, SocketUser};
 use crate::enrich::live::{Descriptor, ProcScan, SocketFinder};
 use std::collections::HashSet;
@@ -69,6 +69,14 @@ impl SocketFinder for IteratorFinder {
                 None
             }
         }
+    }
+
+    fn closer(&mut self, cookie: u64) -> Option<Owner> {
+        self.scanner
+            .closer(cookie)
+            .inspect_err(|error| log::warn!("{error}; who closed a socket is not told"))
+            .ok()
+            .flatten()
     }
 
     fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {

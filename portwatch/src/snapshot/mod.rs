@@ -8,6 +8,7 @@ pub mod finder;
 pub mod range;
 pub mod tables;
 
+use crate::decode::event::Owner;
 use crate::decode::{self, Found};
 use crate::enrich::facts::RangeQuestion;
 use crate::source::RawRecord;
@@ -82,6 +83,14 @@ impl Scanner {
             Some(ranges) => ranges.scan(&mut self.ebpf, question),
             None => Ok(None),
         }
+    }
+
+    /// Who closed the last descriptor of a socket; `None` if its own entry says it, or nobody knows.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be read.
+    pub fn closer(&self, cookie: u64) -> Result<Option<Owner>, RangeError> {
+        range::closer(&self.ebpf, cookie)
     }
 
     /// One pass: every descriptor of every process that is a socket with a port. Also the number of

@@ -2,7 +2,7 @@
 
 use crate::decode::{
     self,
-    event::{Holder, Owner},
+    event::{Holder, Owner, OwnerSource},
 };
 use crate::enrich::facts::RangeQuestion;
 use crate::source::RawRecord;
@@ -19,6 +19,8 @@ const PROGRAM: &str = "scan_range";
 const STATE: &str = "RANGE_SCAN";
 const RING: &str = "RANGE";
 const OWNERS: [&str; 2] = ["OWNERS", "PAST"];
+const CLOSERS: &str = "CLOSERS";
+const PAST: &str = "PAST";
 
 /// A table of 65 536 buckets with 131 072 sockets has some 50 parts.
 const MAX_PARTS: u32 = 1024;
@@ -120,16 +122,33 @@ fn remembered(ebpf: &Ebpf, cookie: Option<u64>) -> Result<Option<Owner>, RangeEr
         return Ok(None);
     };
     for name in OWNERS {
-        let map = ebpf.map(name).ok_or(RangeError::Missing(name))?;
-        let map: HashMap<_, u64, OwnerValue> = HashMap::try_from(map)?;
-        match map.get(&cookie, 0) {
-            // An entry of a version of its own cannot be: the object is ours.
-            Ok(OwnerValue(owner)) => return Ok(decode::owner(&owner).ok().flatten()),
-            Err(MapError::KeyNotFound) => {}
-            Err(error) => return Err(error.into()),
+        if let Some(owner) = entry(ebpf, name, cookie)? {
+            return Ok(Some(owner));
         }
     }
     Ok(None)
+}
+
+/// Who closed the last descriptor of a socket, as far as its own entry does not say it; with process
+/// number 0 where that was nobody who had it.
+pub(super) fn closer(ebpf: &Ebpf, cookie: u64) -> Result<Option<Owner>, RangeError> {
+    if let Some(closer) = entry(ebpf, CLOSERS, cookie)? {
+        return Ok(Some(closer));
+    }
+    let past = entry(ebpf, PAST, cookie)?;
+    Ok(past.filter(|owner| owner.source == OwnerSource::Release))
+}
+
+/// What a map remembers of a socket.
+fn entry(ebpf: &Ebpf, name: &'static str, cookie: u64) -> Result<Option<Owner>, RangeError> {
+    let map = ebpf.map(name).ok_or(RangeError::Missing(name))?;
+    let map: HashMap<_, u64, OwnerValue> = HashMap::try_from(map)?;
+    match map.get(&cookie, 0) {
+        // An entry of a version of its own cannot be: the object is ours.
+        Ok(OwnerValue(owner)) => Ok(decode::owner(&owner).ok().flatten()),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The question as the kernel side takes it.

@@ -4,7 +4,7 @@ use super::runs::{Open, Run, RunsError};
 use crate::capture::fact::Told;
 use crate::capture::note::Note;
 use crate::capture::{CaptureHeader, Damage, Input, Piece, Step};
-use crate::decode::event::{Ktime, NetnsId, Socket, Tgid, Transport};
+use crate::decode::event::{Ktime, NetnsId, Owner, Socket, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -73,6 +73,10 @@ impl Facts for Answers {
         port: u16,
     ) -> Option<KernelUser> {
         self.with(|told| told.kernel_user(netns, hint, transport, port))
+    }
+
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)> {
+        self.with(|told| told.closers(cookies))
     }
 
     fn time_wait_left(

@@ -33,7 +33,6 @@ pub(crate) struct Tally {
     pub(crate) unknown_cause: u64,
     pub(crate) no_origin: u64,
     pub(crate) nobody_named: u64,
-    pub(crate) last_listener: u64,
 }
 
 impl Truth<'_> {
@@ -117,11 +116,6 @@ impl Truth<'_> {
         }
         let actor = world.actor(made.actor);
         for process in &holder.processes {
-            // Remembered, and told as that: the last listener of the port.
-            if self.late && made.slot.is_none() && self.listens(process.pid, world) {
-                tally.last_listener += 1;
-                continue;
-            }
             if (process.pid, process.comm.as_str()) != (actor.pid(), actor.name()) {
                 wrong.push(format!("{holder:?} names {process:?}"));
             }
@@ -145,12 +139,6 @@ impl Truth<'_> {
                 matches!(flag, Flag::On | Flag::Cleared)
             }
         }
-    }
-
-    /// A process that listens in this cell.
-    fn listens(&self, pid: u32, world: &World) -> bool {
-        let mut listeners = self.scene.made.iter().filter(|made| made.state == "listen");
-        listeners.any(|made| world.actor(made.actor).pid() == pid)
     }
 
     /// Who is said to block, against who does.
@@ -201,6 +189,7 @@ impl Truth<'_> {
                 "accepted" if state == "time_wait" => "server-time-wait",
                 "accepted" => "accepted-connection",
                 "explicit-bind" if udp => "udp-socket",
+                "explicit-bind" if state == "time_wait" => "outbound-time-wait",
                 "explicit-bind" => "bound-not-listening",
                 _ if state == "time_wait" => "outbound-time-wait",
                 _ => "outbound-connection",

@@ -3,7 +3,7 @@
 #![expect(clippy::manual_is_multiple_of, reason = "moods, not multiples")]
 
 use super::made::S;
-use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid, Transport};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Owner, OwnerSource, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion,
     SocketUser,
@@ -124,6 +124,16 @@ impl Facts for Moody {
             missed: 0,
             looked_for_users: true,
         })
+    }
+
+    fn closers(&mut self, cookies: &[u64]) -> Vec<(u64, Owner)> {
+        let n = self.next();
+        let mut closer = crate::correlate::testing::owner(OwnerSource::Release, None);
+        closer.tgid = Tgid(n % 3);
+        cookies
+            .iter()
+            .map(|cookie| (*cookie, closer.clone()))
+            .collect()
     }
 
     fn time_wait_left(

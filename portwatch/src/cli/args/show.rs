@@ -124,7 +124,7 @@ pub struct CommonArgs {
     )]
     pub color: Colour,
 
-    /// Tell more on standard error; twice for the probes' own diagnostics
+    /// Tell more on standard error; twice for the probes' own diagnostics, which debug builds have
     #[arg(short, long, env = "PORTWATCH_VERBOSE", action = ArgAction::Count, global = true)]
     pub verbose: u8,
 }

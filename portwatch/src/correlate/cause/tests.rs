@@ -82,11 +82,7 @@ fn time_wait_has_two_sides_and_neither_is_guessed() {
         ),
         (Some(Origin::Accepted), Cause::ServerTimeWait, None),
         (Some(Origin::EphemeralBind), Cause::EphemeralBind, None),
-        (
-            Some(Origin::ExplicitBind),
-            Cause::Unknown,
-            Some(Gap::FixedSourceTimeWait),
-        ),
+        (Some(Origin::ExplicitBind), Cause::OutboundTimeWait, None),
         (None, Cause::Unknown, Some(Gap::OriginUnproven)),
     ];
     for (origin, cause, gap) in cases {

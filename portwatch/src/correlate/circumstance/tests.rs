@@ -78,6 +78,15 @@ fn a_daemon_is_no_heir() {
     );
     facts.processes[0].session = Some(Tgid(77));
     assert_eq!(cause(listener(OwnerSource::Call), &facts), Cause::Listener);
+    // It forked once more: its session's maker, which came after the opener, is gone.
+    facts.processes[0].session = Some(Tgid(3_013_826));
+    assert_eq!(cause(listener(OwnerSource::Call), &facts), Cause::Listener);
+    // In the session of a shell that is older than the opener.
+    facts.processes[0].session = Some(Tgid(3_000_000));
+    assert_eq!(
+        cause(listener(OwnerSource::Call), &facts),
+        Cause::InheritedDescriptor
+    );
     // Another program in a session of its own did inherit it.
     let mut facts = heir("sleep", AFTER);
     facts.processes[0].session = Some(Tgid(77));
