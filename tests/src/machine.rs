@@ -246,6 +246,17 @@ impl<'a> Started<'a> {
     }
 }
 
+/// Whether the running kernel is older than a version: for what is known to differ, never for what a
+/// test may leave out.
+pub fn kernel_before(version: (u32, u32)) -> Result<bool> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.trim().split(['.', '-']).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        anyhow::bail!("`{release}` is no release");
+    };
+    Ok((major, minor) < version)
+}
+
 /// Waits until a process has given a signal's handling back to the kernel's default.
 pub fn wait_default(pid: u32, signal: Signal) -> Result<()> {
     let bit = 1_u64 << (signal.as_raw() - 1);
