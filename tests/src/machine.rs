@@ -157,10 +157,10 @@ impl<'a> Started<'a> {
 
     /// The same of the event itself.
     pub fn told_by(event: &'a Event) -> Result<Self> {
-        match &event.body {
-            Body::Start(start) => Ok(Self(start)),
-            _ => anyhow::bail!("no `start`: {event:?}"),
-        }
+        let Body::Start(start) = &event.body else {
+            anyhow::bail!("no `start`: {event:?}");
+        };
+        Ok(Self(start))
     }
 
     /// Whether a warning has these words.
