@@ -25,7 +25,7 @@ size! {
     ExitRecord = 72,
     SnapshotRecord = 176,
     TableScan = 48,
-    RangeScan = 88,
+    RangeScan = 96,
     BlindRecord = 120,
-    Counters = 216,
+    Counters = 224,
 }

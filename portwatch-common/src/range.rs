@@ -1,40 +1,28 @@
 //! Who holds a range of ports, asked after a call that found none free in it.
 
+use crate::TableScan;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Value 0 of the map RANGE_SCAN: what to look for and how far the scan has come. User space sets
-/// the question, zeros the rest, and runs the program until `done`; the answers are
+/// the question, zeros the rest, and runs the program until `table.done`; the answers are
 /// [`crate::HolderRecord`]s of the ring RANGE.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RangeScan {
-    /// Next node of the chain; 0 = the chain's end.
-    pub bucket_node: u64,
-    /// Next second-level bucket.
-    pub bucket2_node: u64,
-    /// Next owner.
-    pub owner_node: u64,
+    /// The way through the table, its `protocol` a part of the question; `lost` also counts sockets
+    /// that were too many for one bucket or one scan.
+    pub table: TableScan,
     /// Question, connect() only: the address that it wants to reach, as the kernel side compares it
     /// (`sock::peer_words`).
     pub peer: [u64; 2],
-    /// Next bucket of the table.
-    pub index: u32,
-    /// Buckets of the table; 0 = there is no such table here.
-    pub buckets: u32,
-    /// Nodes visited in this run.
-    pub steps: u32,
     /// Records written since the start of the scan.
     pub told: u32,
-    /// Sockets that found no room, or were too many for one bucket or one scan.
-    pub lost: u32,
-    /// Not 0: the end of the table was reached.
-    pub done: u32,
+    /// Records written in this run.
+    pub of_part: u32,
     /// Question: `net.ns.inum` of the namespace.
     pub netns: u32,
     /// `l3mdev` of the bucket under way.
     pub l3mdev: u32,
-    /// Question: 6: TCP's bind table, 17: UDP's table.
-    pub protocol: u16,
     /// Question: lowest port.
     pub low: u16,
     /// Question: highest port.
@@ -49,6 +37,6 @@ pub struct RangeScan {
     pub fastreuseport: i8,
     /// Records written of the bucket under way.
     pub of_bucket: u8,
-    /// Records written in this run.
-    pub of_part: u32,
+    /// Zero.
+    pub reserved: [u8; 6],
 }

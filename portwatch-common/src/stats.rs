@@ -120,6 +120,9 @@ impl Counter {
     pub const NO_COOKIE: u32 = 25;
     /// Failed calls in network namespaces that nobody asked for (`--netns`).
     pub const FAILURES_FILTERED: u32 = 26;
+    /// Sends that may have failed for want of a port (UDP's EAGAIN is a full buffer as well), whose
+    /// socket could not be found from the descriptor.
+    pub const SENDS_UNREADABLE: u32 = 27;
     /// How many counters there are.
-    pub const COUNT: u32 = 27;
+    pub const COUNT: u32 = 28;
 }

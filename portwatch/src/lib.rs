@@ -11,7 +11,8 @@
 //!  sink     Report -> filter -> redact -> text or JSON
 //! ```
 //!
-//! `capture` keeps all that came in and `source::replay` plays it again.
+//! `capture` keeps all that came in and `source::replay` plays it again; `export` and `page` make tables,
+//! a timeline and a page of that.
 //! `report` holds the JSON contract's types, `causes` the page about them, `cli` one file a command.
 
 pub mod advise;
@@ -22,6 +23,8 @@ pub mod correlate;
 pub mod decode;
 pub mod demo;
 pub mod enrich;
+pub mod export;
+pub mod page;
 pub mod pipeline;
 pub mod probe;
 pub mod report;

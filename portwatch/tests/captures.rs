@@ -148,3 +148,30 @@ fn what_is_no_capture_is_refused_with_a_reason() {
         );
     }
 }
+
+/// Lines of several runs say which one they are of, in text as in JSON.
+#[test]
+fn several_runs_are_told_apart() {
+    let captures: Vec<String> = captures()
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let paths: Vec<&str> = captures.iter().map(String::as_str).collect();
+    let (last, others) = paths.split_last().unwrap();
+    let text = replayed(Path::new(last), others);
+    let json = replayed(Path::new(last), &[others, &["--json"]].concat());
+    let mut runs = std::collections::BTreeSet::new();
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let word = |name: &str| line[name].as_str().unwrap().to_owned();
+        runs.insert(format!("{}/{}", word("host"), &word("run")[..8]));
+    }
+    assert_eq!(runs.len(), captures.len());
+    for run in &runs {
+        let conflict = text.lines().find(|line| line.starts_with(run.as_str()));
+        assert!(
+            conflict.is_some_and(|line| line.contains("CONFLICT")),
+            "{run}\n{text}"
+        );
+    }
+}

@@ -159,14 +159,13 @@ fn sockets_of_the_kernel_itself() -> Result<()> {
             holder.kind == "kernel" && holder.origin.as_deref() == Some("kernel"),
             "{conflict:#?}"
         );
-        if kind == Kind::Udp {
-            ensure!(
-                holder.kernel_user.as_deref() == Some("vxlan vx0"),
-                "{conflict:#?}"
-            );
-            run_advice(&conflict, "kernel-socket")?;
-            duel.free(kind, any(port))?;
-        }
+        let user = match kind {
+            Kind::Udp => "vxlan vx0",
+            Kind::Tcp | Kind::Mptcp => "mptcp-endpoint 1",
+        };
+        ensure!(holder.kernel_user.as_deref() == Some(user), "{conflict:#?}");
+        run_advice(&conflict, "kernel-socket")?;
+        duel.free(kind, any(port))?;
     }
     duel.end()
 }

@@ -10,10 +10,11 @@ use portwatch_tests::event::Body;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
+use portwatch_tests::trace::Trace;
 use portwatch_tests::tracer::{Bare, Tracer};
 use portwatch_tests::wait::{self, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::play::refused;
 
@@ -135,6 +136,14 @@ fn nothing_vanishes_between_the_counters() -> Result<()> {
     Ok(())
 }
 
+/// The line that every run ends with.
+fn summary(trace: &Trace) -> Result<&Map<String, Value>> {
+    match trace.events.last().map(|event| &event.body) {
+        Some(Body::Summary(summary)) => Ok(summary),
+        last => anyhow::bail!("no summary: {last:#?}"),
+    }
+}
+
 /// What a `lost` line or the summary tells of a place.
 fn lost_of(list: Option<&Value>, place: &str) -> u64 {
     let counts = list.and_then(Value::as_array).into_iter().flatten();
@@ -177,9 +186,7 @@ fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
         told > 0 && told < MADE && told + lost >= MADE && told + lost <= due,
         "{told} told and {lost} lost of {MADE} (of {due} on this machine)"
     );
-    let Some(Body::Summary(summary)) = trace.events.last().map(|event| &event.body) else {
-        anyhow::bail!("no summary: {:#?}", trace.events.last());
-    };
+    let summary = summary(&trace)?;
     ensure!(
         summary.get("complete") == Some(&Value::Bool(false))
             && lost_of(summary.get("lost"), "failures") == lost,
@@ -212,9 +219,7 @@ fn a_failure_whose_descriptor_is_gone_is_told_as_lost() -> Result<()> {
     })?;
     let trace = tracer.finish()?;
     let told = trace.conflicts().len() as u64;
-    let Some(Body::Summary(summary)) = trace.events.last().map(|event| &event.body) else {
-        anyhow::bail!("no summary: {:#?}", trace.events.last());
-    };
+    let summary = summary(&trace)?;
     let lost = lost_of(summary.get("lost"), "sockets");
     ensure!(
         lost > 0 && told + lost == made && summary.get("complete") == Some(&Value::Bool(false)),
@@ -226,6 +231,39 @@ fn a_failure_whose_descriptor_is_gone_is_told_as_lost() -> Result<()> {
         count.get("ring").is_none() && at("syscalls:sys_exit_bind") == Some(lost)
     });
     ensure!(at_bind, "the hook that lost them is not told: {summary:?}");
+    Ok(())
+}
+
+/// The same of a send that finds no port for its socket: counted on its own, since without the
+/// socket it cannot be told from a send into a full buffer.
+#[test]
+fn a_send_whose_descriptor_is_gone_is_told_as_perhaps_lost() -> Result<()> {
+    let Some(stage) = Stage::alone()? else {
+        return Ok(());
+    };
+    stage.netns.set_range((40000, 40000))?;
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let counters = Objects::of(tracer.pid())?.counters()?;
+    let mut holder = Puppet::start(&stage.netns, "made-holder")?;
+    holder.open("h", "udp4", &[])?;
+    holder.tell("bind h 0.0.0.0:40000")?;
+    let mut sender = Puppet::start(&stage.netns, "made-swapper")?;
+    sender.open("s", "udp4", &[])?;
+    let mut made = 0;
+    wait::until("a descriptor swapped in time", PATIENCE, || {
+        made += sender.tell_number("swap-and-send s 127.0.0.1:9 200")?;
+        Ok((counters.get(Counter::SENDS_UNREADABLE)? > 0).then_some(()))
+    })?;
+    tracer.wait_for("lost", PATIENCE, |event| {
+        matches!(event.body, Body::Lost(_))
+    })?;
+    let trace = tracer.finish()?;
+    let told = trace.conflicts().len() as u64;
+    let lost = lost_of(summary(&trace)?.get("lost"), "sends");
+    ensure!(
+        lost > 0 && told + lost == made,
+        "{told} told and {lost} lost of {made}"
+    );
     Ok(())
 }
 

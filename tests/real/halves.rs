@@ -56,23 +56,15 @@ fn goes_on(scene: &Scene, half: Half) -> Result<()> {
 
 #[test]
 fn memcached_serves_ipv6_only() -> Result<()> {
-    let Some(scene) = Scene::set(&["/usr/bin/memcached"])? else {
-        return Ok(());
-    };
-    let mut command = scene.command("/usr/bin/memcached");
-    command.args(["-u", "root", "-p", "11211", "-U", "0"]);
-    let half = Half {
-        command,
-        comm: "memcached",
-        port: 11211,
-        taken: ("tcp4", "0.0.0.0"),
-        serves: "::",
-    };
-    goes_on(&scene, half)
+    memcached(("tcp4", "0.0.0.0"), "::")
 }
 
 #[test]
 fn memcached_serves_ipv4_only() -> Result<()> {
+    memcached(("tcp6", "[::]"), "0.0.0.0")
+}
+
+fn memcached(taken: (&'static str, &'static str), serves: &'static str) -> Result<()> {
     let Some(scene) = Scene::set(&["/usr/bin/memcached"])? else {
         return Ok(());
     };
@@ -82,8 +74,8 @@ fn memcached_serves_ipv4_only() -> Result<()> {
         command,
         comm: "memcached",
         port: 11211,
-        taken: ("tcp6", "[::]"),
-        serves: "0.0.0.0",
+        taken,
+        serves,
     };
     goes_on(&scene, half)
 }

@@ -4,10 +4,12 @@
 
 mod ceph;
 mod clients;
+mod fleet;
 mod full;
 mod halves;
 mod java;
 mod nginx;
+mod page;
 mod postgres;
 mod python;
 mod scene;

@@ -145,6 +145,7 @@ pub struct Holder {
     pub closed: Option<String>,
     #[serde(default)]
     pub closed_ms: Option<u64>,
+    pub time_wait_left_ms: Option<u64>,
     #[serde(default)]
     pub kernel_user: Option<String>,
     pub processes: Vec<Process>,

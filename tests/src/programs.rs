@@ -32,6 +32,11 @@ pub const PACKAGED: &[Packaged] = &[
     packaged("/usr/sbin/dnsmasq", "dnsmasq-base"),
     packaged("/usr/bin/dig", "bind9-dnsutils"),
     packaged("/usr/bin/curl", "curl"),
+    packaged("/usr/bin/chromium", "chromium"),
+    packaged(
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+        "fonts-dejavu-core",
+    ),
     packaged("/usr/bin/systemd-socket-activate", "systemd"),
     packaged("/usr/sbin/docker-proxy", "docker.io"),
     packaged("/usr/bin/node", "nodejs"),
@@ -47,10 +52,19 @@ pub const PACKAGED: &[Packaged] = &[
 ];
 
 /// Everything that comes from PyPI, into a virtual environment of its own.
-pub const PYTHON: &[&str] = &["flask", "django", "uvicorn", "gunicorn", "jupyter-server"];
+pub const PYTHON: &[&str] = &[
+    "flask",
+    "django",
+    "uvicorn",
+    "gunicorn",
+    "jupyter-server",
+    "duckdb",
+    "pyspark",
+    "playwright",
+];
 
-/// Everything that comes from npm, into a folder of its own; the version runs on Debian's Node.
-pub const NODE: &[&str] = &["vite@5"];
+/// Everything that comes from npm, into a folder of its own; the version of vite runs on Debian's Node.
+pub const NODE: &[&str] = &["vite@5", "axe-core"];
 
 const fn packaged(file: &'static str, package: &'static str) -> Packaged {
     Packaged { file, package }

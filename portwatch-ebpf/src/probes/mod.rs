@@ -25,6 +25,8 @@ mod kprobe;
 #[cfg(not(feature = "flat"))]
 mod range;
 mod release;
+#[cfg(not(feature = "flat"))]
+mod scan;
 mod snapshot;
 mod sockops;
 mod syscalls;

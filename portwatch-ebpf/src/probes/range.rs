@@ -4,25 +4,24 @@
 //! Run by user space like the scan of `tables`. It sees what is there then, which is after the
 //! failure; nothing of it decides that there was one.
 
+use super::scan::{self, MAX_STEPS, Pause, Scan, is_tcp};
 use crate::{
     holder::{self, Bucket},
     maps::{RANGE, RANGE_SCAN},
-    owners, sock, task,
+    owners, sock,
 };
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_loop, macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 use core::ffi::c_void;
-use portwatch_common::{HolderRecord, RangeScan, Sock};
+use portwatch_common::{HolderRecord, RangeScan, Sock, TableScan};
 
 /// Records after which a part ends, at the next bucket: with those of one more bucket they fit into
 /// a ring of 1 MiB.
 const PART: u32 = 4096;
 /// Nodes after which a part ends, whatever was found.
 const PART_STEPS: u32 = 1 << 15;
-/// Nodes of a part at most, were one bucket endless.
-const MAX_STEPS: u32 = 1 << 20;
 /// Records of one bucket at most: thousands of connections may share a port.
 const OF_BUCKET: u8 = 64;
 /// Records of a scan at most: twice the ports there are.
@@ -36,17 +35,8 @@ pub(crate) fn scan_range(_ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: only this program writes it, and user space runs it one at a time.
     let scan = unsafe { &mut *scan };
-    let net = task::net(task::current());
-    scan.steps = 0;
     scan.of_part = 0;
-    scan.buckets = if scan.protocol == sock::IPPROTO_TCP {
-        sock::tcp_buckets(net)
-    } else {
-        match sock::udp_table(net) {
-            0 => 0,
-            table => sock::udp_slots(table),
-        }
-    };
+    scan::begin(&mut scan.table);
     // SAFETY: a static callback without context.
     unsafe { bpf_loop(MAX_STEPS, step as *mut c_void, core::ptr::null_mut(), 0) };
     0
@@ -56,70 +46,52 @@ pub(crate) fn scan_range(_ctx: RawTracePointContext) -> i32 {
 unsafe extern "C" fn step(_index: u64, _context: *mut c_void) -> i64 {
     match RANGE_SCAN.get_ptr_mut(0) {
         // SAFETY: as in `scan_range`.
-        Some(scan) => advance(unsafe { &mut *scan }),
+        Some(scan) => scan::advance(unsafe { &mut *scan }),
         None => 1,
     }
 }
 
-#[inline(always)]
-fn advance(scan: &mut RangeScan) -> i64 {
-    scan.steps = scan.steps.wrapping_add(1);
-    let tcp = scan.protocol == sock::IPPROTO_TCP;
-    if scan.owner_node != 0 {
-        let node = scan.owner_node;
-        scan.owner_node = sock::next(node);
-        let sk = if tcp {
-            sock::owner_of(node)
+impl Scan for RangeScan {
+    #[inline(always)]
+    fn table(&mut self) -> &mut TableScan {
+        &mut self.table
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, bucket: u64) -> bool {
+        if !is_asked(self, sock::bucket_port(bucket), sock::bucket_net(bucket)) {
+            return false;
+        }
+        self.l3mdev = sock::bucket_l3mdev(bucket);
+        self.fastreuse = sock::bucket_fastreuse(bucket);
+        self.fastreuseport = sock::bucket_fastreuseport(bucket);
+        self.of_bucket = 0;
+        true
+    }
+
+    /// UDP's slots are what TCP's buckets are.
+    #[inline(always)]
+    fn chain(&mut self) {
+        self.of_bucket = 0;
+    }
+
+    #[inline(always)]
+    fn socket(&mut self, sk: u64) {
+        if is_asked(self, sock::port(sk), sock::net(sk)) && counts(self, sk) {
+            tell(self, sk);
+        }
+    }
+
+    #[inline(always)]
+    fn pause(&self) -> Pause {
+        if self.table.steps > PART_STEPS || self.of_part > PART {
+            Pause::Part
+        } else if self.told >= MAX_TOLD {
+            Pause::End
         } else {
-            sock::udp_socket_of(node)
-        };
-        if is_asked(scan, sock::port(sk), sock::net(sk)) && counts(scan, sk) {
-            tell(scan, sk);
+            Pause::No
         }
-        return 0;
     }
-    if scan.bucket2_node != 0 {
-        let node = scan.bucket2_node;
-        scan.owner_node = sock::bucket2_owners(node);
-        scan.bucket2_node = sock::next(node);
-        return 0;
-    }
-    if scan.bucket_node != 0 {
-        let node = scan.bucket_node;
-        let bucket = sock::bucket_of(node);
-        scan.bucket_node = sock::next(node);
-        if !is_asked(scan, sock::bucket_port(bucket), sock::bucket_net(bucket)) {
-            return 0;
-        }
-        scan.l3mdev = sock::bucket_l3mdev(bucket);
-        scan.fastreuse = sock::bucket_fastreuse(bucket);
-        scan.fastreuseport = sock::bucket_fastreuseport(bucket);
-        scan.of_bucket = 0;
-        let (list, owners) = sock::bucket_list(bucket);
-        if owners {
-            scan.owner_node = list;
-        } else {
-            scan.bucket2_node = list;
-        }
-        return 0;
-    }
-    // Between two chains: the only place to stop, since a list may change until the next part.
-    if scan.steps > PART_STEPS || scan.of_part > PART {
-        return 1;
-    }
-    if scan.index >= scan.buckets || scan.told >= MAX_TOLD {
-        scan.done = 1;
-        return 1;
-    }
-    let net = task::net(task::current());
-    if tcp {
-        scan.bucket_node = sock::tcp_chain_at(net, scan.index);
-    } else {
-        scan.of_bucket = 0;
-        scan.owner_node = sock::udp_slot(sock::udp_table(net), scan.index);
-    }
-    scan.index = scan.index.wrapping_add(1);
-    0
 }
 
 /// A port of the range in the namespace.
@@ -150,13 +122,13 @@ fn is_bound(scan: &RangeScan) -> bool {
 
 #[inline(always)]
 fn tell(scan: &mut RangeScan, sk: u64) {
-    let listens = scan.protocol == sock::IPPROTO_TCP && sock::state(sk) == Sock::STATE_LISTEN;
+    let listens = is_tcp(&scan.table) && sock::state(sk) == Sock::STATE_LISTEN;
     if scan.of_bucket >= OF_BUCKET && !listens {
-        scan.lost = scan.lost.wrapping_add(1);
+        scan.table.lost = scan.table.lost.wrapping_add(1);
         return;
     }
     let Some(mut record) = RANGE.reserve::<HolderRecord>(0) else {
-        scan.lost = scan.lost.wrapping_add(1);
+        scan.table.lost = scan.table.lost.wrapping_add(1);
         return;
     };
     let bucket = Bucket {
@@ -169,7 +141,7 @@ fn tell(scan: &mut RangeScan, sk: u64) {
         holder::fill_without_owner(
             record.as_mut_ptr(),
             sk,
-            scan.protocol,
+            scan.table.protocol as u16,
             bucket,
             owners::now(),
             0,

@@ -95,12 +95,12 @@ fn is_udp(sk: u64) -> bool {
 }
 
 /// The same of a call that failed. A descriptor that leads to no socket any more (another thread
-/// closed it) hides a failure, which is counted: what is refused on no socket fails otherwise.
+/// closed it) hides a failure, which is counted in `lost`: what is refused on no socket fails otherwise.
 #[inline(always)]
-fn failing_socket(hook: u32, task: u64, fd: u32) -> u64 {
+fn failing_socket(hook: u32, lost: u32, task: u64, fd: u32) -> u64 {
     let sk = sock::from_fd(task, fd);
     if sk == 0 {
-        stats::lose(hook, Counter::SOCKET_UNREADABLE);
+        stats::lose(hook, lost);
         return 0;
     }
     if sock::is_port_socket(sk) { sk } else { 0 }
@@ -116,7 +116,7 @@ pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
     }
     let task = task::current();
     let sk = if ret == EADDRINUSE {
-        failing_socket(HookId::SYS_EXIT_BIND, task, fd)
+        failing_socket(HookId::SYS_EXIT_BIND, Counter::SOCKET_UNREADABLE, task, fd)
     } else {
         socket(task, fd)
     };
@@ -182,7 +182,12 @@ pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let task = task::current();
-    let sk = failing_socket(HookId::SYS_EXIT_LISTEN, task, fd);
+    let sk = failing_socket(
+        HookId::SYS_EXIT_LISTEN,
+        Counter::SOCKET_UNREADABLE,
+        task,
+        fd,
+    );
     diagnose!(&ctx, "listen: fd {} returned {}", fd, ret);
     if sk != 0 {
         fail::conflict::<1>(Refusal {
@@ -211,7 +216,12 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
     let sk = if ret == 0 {
         socket(task, fd)
     } else {
-        failing_socket(HookId::SYS_EXIT_CONNECT, task, fd)
+        failing_socket(
+            HookId::SYS_EXIT_CONNECT,
+            Counter::SOCKET_UNREADABLE,
+            task,
+            fd,
+        )
     };
     if sk == 0 {
         return 0;
@@ -313,7 +323,7 @@ fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
         return;
     }
     let task = task::current();
-    let sk = socket(task, fd);
+    let sk = failing_socket(hook, Counter::SENDS_UNREADABLE, task, fd);
     if sk == 0 || sock::port(sock::port_socket(sk)) != 0 {
         return;
     }

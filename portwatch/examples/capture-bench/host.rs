@@ -218,7 +218,7 @@ pub(crate) fn process(task: &Task) -> ProcessFacts {
             Ktime(task.start_time / 10_000_000 * 10_000_000),
         )
     };
-    facts.comm = Comm(name);
+    facts.comm = Comm::from(&name[..]);
     facts.systemd_unit = Some(Some(unit));
     facts.container = Some(None);
     facts

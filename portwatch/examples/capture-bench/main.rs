@@ -20,18 +20,18 @@ use portwatch::capture::{
 use portwatch::correlate::Correlator;
 use portwatch::decode::event::{Ktime, NetnsId, Tgid};
 use portwatch::pipeline::Pipeline;
-use portwatch::report::{BackendName, ClockAnchor, History, Sizes, Start};
+use portwatch::report::{BackendName, ClockAnchor, History, Report, Sizes, Start};
 use portwatch::sink::filter::{EventName, Filter, Selection};
 use portwatch::sink::json::Json;
 use portwatch::sink::outlet::Direct;
 use portwatch::sink::redact::{Cmdline, Redact};
 use portwatch::sink::tally::EndReason;
 use portwatch::sink::writer::LineWriter;
-use portwatch::sink::{Printer, SinkError};
+use portwatch::sink::{Printer, Sink, SinkError};
 use portwatch::source::replay::{Answers, Audience, play};
 use portwatch::source::runs::runs;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -113,13 +113,16 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
         ..WriteOptions::default()
     };
     let recorder = Recorder::create(options, header(), Redaction::default())?;
-    let (mut written, mut cpu, mut batch) = (0, 0.0, Vec::new());
+    let (mut written, mut cpu, mut made, mut batch) = (0, 0.0, 0.0, Vec::new());
+    let at_first = cpu_seconds_of_process()?;
     let began = Instant::now();
     while written < records {
         batch.clear();
+        let before = cpu_seconds()?;
         while batch.len() < 10_000 {
             one(&mut host, mixed, &mut batch);
         }
+        made += cpu_seconds()? - before;
         let before = cpu_seconds()?;
         for (record, task) in &batch {
             if recorder.record(record)
@@ -130,23 +133,22 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
             }
             recorder.settled();
         }
-        // With that of the thread that compresses, which runs while we make the next batch: all
-        // of that is counted by the whole process, less the generator.
         cpu += cpu_seconds()? - before;
         written += batch.len() as u64;
     }
     recorder.summary(Ktime(host.time), EndReason::Duration);
-    let thread_and_all = cpu_seconds_of_process()?;
     if let Some(missing) = recorder.finish() {
         bail!(missing);
     }
+    // With that of the thread that compresses and writes.
+    let all = cpu_seconds_of_process()? - at_first - made;
     let size = std::fs::metadata(file)?.len();
     println!(
         "{}",
         serde_json::json!({
             "records": written, "bytes": size, "bytes_per_record": size as f64 / written as f64,
-            "pack_us": cpu * 1e6 / written as f64,
-            "process_cpu_s": thread_and_all, "seconds": began.elapsed().as_secs_f64(),
+            "pack_us": cpu * 1e6 / written as f64, "all_us": all * 1e6 / written as f64,
+            "seconds": began.elapsed().as_secs_f64(),
         })
     );
     Ok(())
@@ -178,22 +180,50 @@ impl Audience for Silent {
     }
 }
 
-/// Plays a capture: with `out` every event is written there, without nothing is told but conflicts,
-/// and those to nobody.
+/// Counts verdicts.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn report(&mut self, _: &Report) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn anchor(&mut self, _: ClockAnchor) {}
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Plays a capture: with `out` every event is written there as JSON, without it is decoded and
+/// correlated, and conflicts are told to nobody.
 fn replay(file: &str, out: Option<&str>) -> Result<()> {
     let open = |path: &Path| -> io::Result<Box<dyn io::Read>> { Ok(Box::new(File::open(path)?)) };
     let (runs, _) = runs(&[PathBuf::from(file)], &open)?;
-    let (data, events): (Box<dyn Write + Send>, _) = match out {
-        Some(out) => (Box::new(File::create(out)?), EventName::ALL.to_vec()),
-        None => (Box::new(io::sink()), vec![EventName::Conflict]),
+    let (outlet, events) = match out {
+        Some(out) => {
+            let out = Box::new(File::create(out)?);
+            let writer = LineWriter::new(out, Box::new(io::sink()), false);
+            let outlet = Direct::new(writer, "the file", 1 << 16);
+            (Some(outlet), EventName::ALL.to_vec())
+        }
+        None => (None, vec![EventName::Conflict]),
     };
-    let writer = LineWriter::new(data, Box::new(io::sink()), false);
-    let outlet = Direct::new(writer, "the file", 1 << 16);
     let mut stages = |header: &CaptureHeader, answers: Answers| {
         let begin = &header.begin;
         let mut correlator = Correlator::new(begin.options(), begin.started, begin.start.clock);
         correlator.snapshot_complete(begin.scanned);
-        let json = Json::new(&header.host, None);
+        let sink: Box<dyn Sink> = match &outlet {
+            Some(outlet) => {
+                let json = Json::new(&header.host, None);
+                Box::new(Printer::new(Box::new(json), Box::new(outlet.clone()), None))
+            }
+            None => Box::new(Nobody),
+        };
         let selection = Selection {
             events: events.iter().copied().collect(),
             ..Selection::default()
@@ -203,7 +233,7 @@ fn replay(file: &str, out: Option<&str>) -> Result<()> {
             correlator,
             Filter::new(selection),
             Redact::new(Cmdline::Full, false, false),
-            Box::new(Printer::new(Box::new(json), Box::new(outlet.clone()), None)),
+            sink,
             begin.started,
         );
         (pipeline, begin.start.clone())

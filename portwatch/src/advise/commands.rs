@@ -56,15 +56,24 @@ pub(super) fn widen(
 const WIDE_LOW: u16 = 16384;
 const HIGHEST: u16 = 65535;
 
-/// Takes down the interface that has the port in the kernel, which closes its socket.
+/// How [`Holder::kernel_user`] begins where an endpoint of MPTCP has the port.
+pub(super) const ENDPOINT: &str = "mptcp-endpoint";
+
+/// Takes down what has the port in the kernel, which closes its socket.
 pub(super) fn take_down(
     conflict: &Conflict,
     holder: &Holder,
     netns: Option<&NetnsFacts>,
     ground: &Ground,
 ) -> Option<String> {
-    let (_, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
+    let (kind, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
     let prefix = enter(conflict, netns?, ground)?;
+    if kind == ENDPOINT {
+        return Some(format!(
+            "{prefix}ip mptcp endpoint delete id {}",
+            quote(name)?
+        ));
+    }
     Some(format!("{prefix}ip link set {} down", quote(name)?))
 }
 

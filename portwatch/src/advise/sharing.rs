@@ -1,5 +1,6 @@
 //! Sockets that two could have, or that somebody else has than the one who opened them.
 
+use super::commands::ENDPOINT;
 use super::text::{endpoint, had, had_by, opener, owner, process, since, state};
 use crate::correlate::verdict::Ground;
 use crate::report::{Holder, OptionName, StateName};
@@ -68,6 +69,14 @@ pub(super) fn in_flight(holder: &Holder) -> String {
     )
 }
 
+/// What in the kernel has it, as JSON tells it.
+fn user_of(user: &str) -> String {
+    match user.strip_prefix(ENDPOINT) {
+        Some(id) => format!("of MPTCP's endpoint{id}"),
+        None => format!("of the interface {user}"),
+    }
+}
+
 /// The kernel opened it for itself.
 pub(super) fn of_kernel(holder: &Holder, ground: &Ground) -> String {
     let peer = match &holder.peer {
@@ -75,7 +84,7 @@ pub(super) fn of_kernel(holder: &Holder, ground: &Ground) -> String {
         None => String::new(),
     };
     let user = match &holder.kernel_user {
-        Some(user) => format!(" (of the interface {user})"),
+        Some(user) => format!(" ({})", user_of(user)),
         None => String::new(),
     };
     format!(

@@ -28,16 +28,15 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
         Cause::OutboundTimeWait => {
             reserve();
-            list.push(wait(
-                "TIME_WAIT ends by itself, 60 s after the close: try again then",
-            ));
+            list.push(wait(&format!(
+                "{}: try again then",
+                time_wait_ends(conflict)
+            )));
             list.extend(move_port(conflict));
         }
         Cause::ServerTimeWait => {
             list.extend(reuseaddr_of_server(conflict, holder));
-            list.push(wait(
-                "or wait: TIME_WAIT ends by itself, 60 s after the close",
-            ));
+            list.push(wait(&format!("or wait: {}", time_wait_ends(conflict))));
         }
         Cause::Orphan => {
             list.push(wait(orphan_ends(holder.state)));
@@ -68,7 +67,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(stop(conflict, holder));
             list.extend(move_port(conflict));
         }
-        Cause::SameConnection => list.extend(same_connection(holder)),
+        Cause::SameConnection => list.extend(same_connection(conflict, holder)),
         Cause::ReuseportOtherUser => {
             list.push(plain(
                 "one-user",
@@ -113,17 +112,18 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
 }
 
 /// Two ends make one connection: another source port or address is another connection.
-fn same_connection(holder: &Holder) -> Vec<Advice> {
+fn same_connection(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     let other = plain(
         "other-source",
         "connect from another port or address: without bind(), or with bind() to port 0 and \
          IP_BIND_ADDRESS_NO_PORT, the kernel picks a port that is free for this destination",
     );
     let end = match holder.state {
-        StateName::TimeWait => wait(
-            "or wait: TIME_WAIT ends by itself, 60 s after the close (with TCP timestamps on both \
-             sides, net.ipv4.tcp_timestamps, the new connection would take it over)",
-        ),
+        StateName::TimeWait => wait(&format!(
+            "or wait: {} (with TCP timestamps on both sides, net.ipv4.tcp_timestamps, the new \
+             connection would take it over)",
+            time_wait_ends(conflict)
+        )),
         StateName::Established
         | StateName::SynSent
         | StateName::SynRecv
@@ -292,9 +292,7 @@ fn v6only(holder: &Holder) -> Advice {
 /// What is true of a connection however it came to the port.
 fn unproven(conflict: &Conflict, holder: &Holder) -> Advice {
     match holder.state {
-        StateName::TimeWait => {
-            wait("TIME_WAIT ends by itself, 60 s after the close: try again then")
-        }
+        StateName::TimeWait => wait(&format!("{}: try again then", time_wait_ends(conflict))),
         StateName::FinWait1 | StateName::FinWait2 | StateName::LastAck | StateName::Closing
             if holder.kind == HolderKind::Orphan =>
         {
@@ -311,6 +309,23 @@ fn unproven(conflict: &Conflict, holder: &Holder) -> Advice {
         | StateName::Listen
         | StateName::Bound
         | StateName::Unconnected => end_connection(conflict, holder),
+    }
+}
+
+/// When the last TIME_WAIT that blocks is over, if each was told.
+fn time_wait_ends(conflict: &Conflict) -> String {
+    let waiting = conflict
+        .holders
+        .iter()
+        .filter(|holder| holder.blocking && holder.state == StateName::TimeWait);
+    let left = waiting.map(|holder| holder.time_wait_left_ms);
+    let longest = left.collect::<Option<Vec<_>>>().unwrap_or_default();
+    match longest.into_iter().max() {
+        Some(left) => format!(
+            "TIME_WAIT ends by itself in {} s",
+            left.div_ceil(1000).max(1)
+        ),
+        None => "TIME_WAIT ends by itself, 60 s after the close".to_owned(),
     }
 }
 

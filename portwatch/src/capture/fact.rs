@@ -1,12 +1,11 @@
 //! Questions to the machine and its answers, as a capture keeps them.
 
-use super::unpack::Step;
-use crate::decode::event::{Ktime, NetnsId, Tgid};
+use super::unpack::Stored;
+use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
 use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
-use crate::enrich::kernel_user::Tunnel;
-use bytes::Bytes;
+use crate::enrich::kernel_user::KernelUser;
 use serde::{Deserialize, Serialize};
 
 /// A question of the [`Facts`] trait.
@@ -26,10 +25,25 @@ pub enum Question {
     Cgroup(u64),
     /// [`Facts::range`].
     Range(RangeQuestion),
-    /// [`Facts::tunnel`].
+    /// [`Facts::kernel_user`] of UDP.
     Tunnel(NetnsId, Tgid, u16),
+    /// [`Facts::kernel_user`] of TCP.
+    Endpoint(NetnsId, Tgid, u16),
+    /// [`Facts::time_wait_left`].
+    TimeWaitLeft(NetnsId, Tgid, Vec<Connection>),
     /// [`Facts::port`].
     Port(NetnsId, Tgid, Option<u16>, Option<u16>),
+}
+
+impl Question {
+    /// What in the kernel has a port.
+    #[must_use]
+    pub fn kernel_user(netns: NetnsId, hint: Tgid, transport: Transport, port: u16) -> Self {
+        match transport {
+            Transport::Udp => Self::Tunnel(netns, hint, port),
+            Transport::Tcp => Self::Endpoint(netns, hint, port),
+        }
+    }
 }
 
 /// The answer to each.
@@ -53,8 +67,11 @@ pub enum Answer {
     Cgroup(Option<String>),
     /// Who holds a range.
     Range(Option<RangeFacts>),
-    /// An interface of the kernel's.
-    Tunnel(Option<Tunnel>),
+    /// What in the kernel has a port.
+    #[serde(rename = "Tunnel")]
+    KernelUser(Option<KernelUser>),
+    /// Milliseconds of each connection.
+    TimeWaitLeft(Vec<Option<u32>>),
     /// A port's sockets.
     Port(Option<PortFacts>),
 }
@@ -73,7 +90,7 @@ pub struct Fact {
 #[derive(Debug, Default)]
 pub struct Told {
     /// As they are stored: most are never asked for.
-    unread: Vec<Bytes>,
+    unread: Stored,
     /// With whether it was given already: a question that is asked twice gets the next answer.
     facts: Vec<(Fact, bool)>,
     /// Questions without an answer.
@@ -82,15 +99,14 @@ pub struct Told {
 
 impl Told {
     /// The answers that stand behind the record that comes next.
-    pub fn next(&mut self, step: &Step) {
+    pub fn next(&mut self, answers: Stored) {
         self.facts.clear();
-        self.unread.clear();
-        self.unread.extend_from_slice(step.facts());
+        self.unread = answers;
     }
 
     fn answer<T>(&mut self, question: &Question, pick: impl Fn(&Answer) -> Option<T>) -> Option<T> {
-        for bytes in self.unread.drain(..) {
-            let fact = rmp_serde::from_slice(&bytes).ok();
+        for bytes in std::mem::take(&mut self.unread).all() {
+            let fact = rmp_serde::from_slice(bytes).ok();
             self.facts.extend(fact.map(|fact| (fact, false)));
         }
         let same = |(fact, _): &(Fact, bool)| fact.question == *question;
@@ -172,13 +188,33 @@ impl Facts for Told {
         .flatten()
     }
 
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
-        let question = Question::Tunnel(netns, hint, port);
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser> {
+        let question = Question::kernel_user(netns, hint, transport, port);
         self.answer(&question, |answer| match answer {
-            Answer::Tunnel(tunnel) => Some(tunnel.clone()),
+            Answer::KernelUser(user) => Some(user.clone()),
             _ => None,
         })
         .flatten()
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        let question = Question::TimeWaitLeft(netns, hint, connections.to_vec());
+        self.answer(&question, |answer| match answer {
+            Answer::TimeWaitLeft(left) => Some(left.clone()),
+            _ => None,
+        })
+        .unwrap_or_default()
     }
 
     fn port(

@@ -26,6 +26,7 @@ mod plan;
 mod reader;
 mod recorder;
 mod redact;
+mod seen;
 mod table;
 mod tap;
 #[cfg(test)]
@@ -43,5 +44,5 @@ pub use recorder::Recorder;
 pub(crate) use recorder::random;
 pub use redact::Redaction;
 pub use tap::RecordingFacts;
-pub use unpack::{Input, Step};
+pub use unpack::{Input, Step, Stored};
 pub use writer::WriteOptions;

@@ -111,18 +111,31 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
 /// The little-endian number of 1, 2, 4 or 8 bytes at `offset`.
 #[inline]
 pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
-    match (width, &record[offset..offset + width]) {
-        (1, &[byte]) => u64::from(byte),
-        (2, &[a, b]) => u64::from(u16::from_le_bytes([a, b])),
-        (4, &[a, b, c, d]) => u64::from(u32::from_le_bytes([a, b, c, d])),
-        (_, bytes) => bytes
+    let bytes = &record[offset..];
+    // Each width by itself: a copy of a known length is one instruction.
+    match width {
+        1 => u64::from(bytes[0]),
+        2 => bytes
             .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+            .map_or(0, |two| u64::from(u16::from_le_bytes(*two))),
+        4 => bytes
+            .first_chunk()
+            .map_or(0, |four| u64::from(u32::from_le_bytes(*four))),
+        _ => bytes
+            .first_chunk()
+            .map_or(0, |eight| u64::from_le_bytes(*eight)),
     }
 }
 
 /// Writes the low bytes of a number.
 #[inline]
 pub(super) fn set_number(record: &mut [u8], offset: usize, width: usize, value: u64) {
-    record[offset..offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+    let place = &mut record[offset..offset + width];
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    match width {
+        1 => place.copy_from_slice(&[a]),
+        2 => place.copy_from_slice(&[a, b]),
+        4 => place.copy_from_slice(&[a, b, c, d]),
+        _ => place.copy_from_slice(&value.to_le_bytes()),
+    }
 }

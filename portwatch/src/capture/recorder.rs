@@ -20,11 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Bytes of a payload from which on a block is full.
-const BLOCK_FULL: usize = 1 << 20;
+/// Bytes of a payload from which on a block is full, unless the files are so small that it would be
+/// more than a part of one. What is known of the processes stands in each block that names them, so
+/// larger blocks are smaller captures.
+const BLOCK_FULL: usize = 4 << 20;
+const BLOCK_SMALL: usize = 64 << 10;
 
 /// Blocks that wait for the disk at most; those that come then are left out, and counted.
-const WAITING: usize = 16;
+const WAITING: usize = 8;
 
 /// How long the beginning and the end of a run wait for a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +60,7 @@ struct State {
     anchor: Option<ClockAnchor>,
     redaction: Redaction,
     patient: bool,
+    full: usize,
     /// A record while it is redacted.
     scratch: Vec<u8>,
     /// Inputs that are not in the capture.
@@ -81,6 +85,10 @@ impl Recorder {
         let salt = u32::from_le_bytes(random()?);
         let path = options.path.display().to_string();
         let patient = options.patient;
+        let full = options.rotate_size.map_or(BLOCK_FULL, |size| {
+            let part = usize::try_from(size / 8).unwrap_or(BLOCK_FULL);
+            part.clamp(BLOCK_SMALL, BLOCK_FULL)
+        });
         let writer = Writer::create(options, header, salt, Arc::clone(&fate))?;
         let inner = Arc::new(Inner {
             state: Mutex::new(State {
@@ -90,6 +98,7 @@ impl Recorder {
                 anchor: None,
                 redaction,
                 patient,
+                full,
                 scratch: Vec::new(),
                 missing: 0,
                 known: HashMap::new(),
@@ -229,6 +238,12 @@ impl Recorder {
         state.known.insert((tgid, start), (Instant::now(), answer));
     }
 
+    /// Waits until a block is on the disk.
+    #[cfg(test)]
+    pub(super) fn wait_for_block(&self) {
+        self.0.fate.wait_for_block();
+    }
+
     /// The last input is done: no answer follows it.
     pub fn settled(&self) {
         self.0.busy.store(false, Ordering::Release);
@@ -279,7 +294,7 @@ impl Recorder {
             state.missing += 1;
             return None;
         }
-        if state.packer.is_full(BLOCK_FULL) {
+        if state.packer.is_full(state.full) {
             state.flush();
         }
         if state.packer.inputs() == 0 {

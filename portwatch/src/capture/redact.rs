@@ -8,21 +8,21 @@ use super::fact::{Answer, Fact, Question};
 use crate::decode::blind::Seen;
 use crate::decode::event::{Holder, Socket};
 use crate::enrich::facts::{ProcessFacts, RangeFacts};
-use crate::sink::redact::Pseudonyms;
+use crate::sink::redact::{Numbers, Pseudonyms, RedactKey};
 use portwatch_common as wire;
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wire::RecordKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Users begin here: no real one is as high on a usual machine.
+/// Users begin here: no real one is as high on a usual machine. There are `USERS` of them.
 const FIRST_USER: u32 = 4_000_000_000;
+const USERS: u64 = 290_000_000;
 
 /// What is taken out.
 #[derive(Debug, Default)]
 pub struct Redaction {
     cmdline: bool,
-    users: Option<HashMap<u32, u32>>,
+    users: Option<Numbers<u32>>,
     addresses: Option<Pseudonyms>,
 }
 
@@ -32,9 +32,17 @@ impl Redaction {
     pub fn new(cmdline: bool, address: bool, uid: bool) -> Self {
         Self {
             cmdline,
-            users: uid.then(HashMap::new),
-            addresses: address.then(Pseudonyms::default),
+            users: uid.then(|| Numbers::new(None)),
+            addresses: address.then(|| Pseudonyms::new(None)),
         }
+    }
+
+    /// The same with pseudonyms that every run with this key gives.
+    #[must_use]
+    pub fn keyed(mut self, key: Option<RedactKey>) -> Self {
+        self.users = self.users.map(|_| Numbers::new(key));
+        self.addresses = self.addresses.map(|_| Pseudonyms::new(key));
+        self
     }
 
     /// In words, for the header; empty = nothing.
@@ -104,6 +112,13 @@ impl Redaction {
         {
             *to = SocketAddr::new(self.address(to.ip()), to.port());
         }
+        if let Question::TimeWaitLeft(_, _, connections) = &mut fact.question {
+            for connection in connections {
+                for end in [&mut connection.local, &mut connection.peer] {
+                    end.set_ip(self.address(end.ip()));
+                }
+            }
+        }
         match &mut fact.answer {
             Answer::Process(Some(process)) => self.process(process),
             Answer::Cgroup(Some(path)) => self.text(path),
@@ -119,8 +134,9 @@ impl Redaction {
             | Answer::Port(None)
             | Answer::Users(_)
             | Answer::Netns(_)
+            | Answer::TimeWaitLeft(_)
             | Answer::SeesProcesses(_)
-            | Answer::Tunnel(_)
+            | Answer::KernelUser(_)
             | Answer::Device(_) => {}
         }
     }
@@ -239,10 +255,16 @@ impl Redaction {
         let Some(users) = &mut self.users else {
             return uid;
         };
-        let next = u32::try_from(users.len()).unwrap_or(0);
         match uid {
             0 => 0,
-            _ => *users.entry(uid).or_insert(FIRST_USER.saturating_add(next)),
+            _ => {
+                // Those that come after too many share the last one.
+                let number = match users.of(uid, &uid.to_le_bytes(), USERS) {
+                    0 => USERS,
+                    number => number - 1,
+                };
+                FIRST_USER.saturating_add(u32::try_from(number).unwrap_or(0))
+            }
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::fact::{Answer, Question};
 use super::recorder::Recorder;
-use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
 use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
-use crate::enrich::kernel_user::Tunnel;
+use crate::enrich::kernel_user::KernelUser;
 
 /// The machine's facts, each written down as it is answered.
 pub struct RecordingFacts {
@@ -73,11 +73,30 @@ impl Facts for RecordingFacts {
         answer
     }
 
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
-        let answer = self.facts.tunnel(netns, hint, port);
-        let told = Answer::Tunnel(answer.clone());
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser> {
+        let answer = self.facts.kernel_user(netns, hint, transport, port);
+        let told = Answer::KernelUser(answer.clone());
         self.recorder
-            .fact(Question::Tunnel(netns, hint, port), told);
+            .fact(Question::kernel_user(netns, hint, transport, port), told);
+        answer
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        let answer = self.facts.time_wait_left(netns, hint, connections);
+        let question = Question::TimeWaitLeft(netns, hint, connections.to_vec());
+        self.recorder
+            .fact(question, Answer::TimeWaitLeft(answer.clone()));
         answer
     }
 

@@ -141,7 +141,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Seen, super::CaptureError> {
         match piece {
             Piece::Step(step) => {
                 let fact = |bytes| rmp_serde::from_slice(bytes).unwrap();
-                let facts = step.facts().iter().map(|bytes| fact(bytes)).collect();
+                let facts = step.answers.all().iter().map(|bytes| fact(bytes)).collect();
                 seen.inputs.push((step.input, facts));
             }
             Piece::Damage(damage) => seen.damage.push(damage),

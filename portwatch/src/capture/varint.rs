@@ -3,11 +3,19 @@
 /// Appends `value`, seven bits a byte, lowest first; a set top bit says that more follow.
 #[inline]
 pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(low7(value) | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        out.push(low7(value));
+        return;
     }
-    out.push(low7(value));
+    let mut bytes = [0; 10];
+    let mut count = 0;
+    while value >= 0x80 {
+        bytes[count] = low7(value) | 0x80;
+        value >>= 7;
+        count += 1;
+    }
+    bytes[count] = low7(value);
+    out.extend_from_slice(&bytes[..=count]);
 }
 
 #[inline]
@@ -38,6 +46,50 @@ pub(super) fn take(from: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// A stretch of bytes that is read number by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) at: usize,
+    pub(super) end: usize,
+}
+
+impl Cursor {
+    /// The next number of the stretch of `bytes`; `None` as of [`take`].
+    #[inline]
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<u64> {
+        if self.at >= self.end {
+            return None;
+        }
+        let first = *bytes.get(self.at)?;
+        if first < 0x80 {
+            self.at += 1;
+            return Some(u64::from(first));
+        }
+        self.long(bytes)
+    }
+
+    /// A number of several bytes: eight are looked at together where they are there.
+    #[inline]
+    fn long(&mut self, bytes: &[u8]) -> Option<u64> {
+        if let Some(window) = bytes.get(self.at..self.end)?.first_chunk::<8>() {
+            let window = u64::from_le_bytes(*window);
+            let stop = !window & 0x8080_8080_8080_8080;
+            if stop != 0 {
+                let bits = stop.trailing_zeros() + 1;
+                self.at += (bits / 8) as usize;
+                let seven = window & (u64::MAX >> (64 - bits)) & 0x7f7f_7f7f_7f7f_7f7f;
+                let two = (seven & 0x007f_007f_007f_007f) | ((seven & 0x7f00_7f00_7f00_7f00) >> 1);
+                let four = (two & 0x0000_3fff_0000_3fff) | ((two & 0x3fff_0000_3fff_0000) >> 2);
+                return Some((four & 0x0fff_ffff) | ((four & 0x0fff_ffff_0000_0000) >> 4));
+            }
+        }
+        let mut rest = &bytes[self.at..self.end];
+        let value = take(&mut rest)?;
+        self.at = self.end - rest.len();
+        Some(value)
+    }
+}
+
 /// A difference as a number that is small where the difference is.
 #[inline]
 pub(super) fn zigzag(difference: u64) -> u64 {
@@ -66,6 +118,32 @@ mod tests {
             prop_assert_eq!(take(&mut rest), Some(value));
             prop_assert_eq!(rest, &[tail][..]);
             prop_assert_eq!(unzigzag(zigzag(value)), value);
+        }
+
+        /// Whatever stands before and behind a stretch.
+        #[test]
+        fn a_stretch_is_read_as_it_was_written(
+            values in proptest::collection::vec(any::<u64>(), 0..8),
+            shifts in proptest::collection::vec(0_u32..64, 8),
+            around in any::<[u8; 2]>(),
+        ) {
+            let values: Vec<u64> = values.iter().zip(shifts).map(|(value, by)| value >> by).collect();
+            let mut bytes = vec![around[0]; 3];
+            values.iter().for_each(|value| put(&mut bytes, *value));
+            let end = bytes.len();
+            bytes.extend([around[1]; 9]);
+            let mut cursor = Cursor { at: 3, end };
+            for value in values {
+                prop_assert_eq!(cursor.take(&bytes), Some(value));
+            }
+            prop_assert_eq!(cursor.take(&bytes), None);
+        }
+
+        #[test]
+        fn both_readers_agree(bytes in proptest::collection::vec(any::<u8>(), 0..16)) {
+            let mut rest = &bytes[..];
+            let mut cursor = Cursor { at: 0, end: bytes.len() };
+            prop_assert_eq!(cursor.take(&bytes), take(&mut rest));
         }
 
         #[test]

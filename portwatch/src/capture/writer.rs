@@ -66,6 +66,9 @@ pub(super) struct Numbered {
 pub(super) struct Fate {
     failed: AtomicBool,
     why: Mutex<Option<String>>,
+    /// Blocks on the disk, and who waits for one.
+    #[cfg(test)]
+    written: (Mutex<u64>, std::sync::Condvar),
 }
 
 impl Fate {
@@ -79,6 +82,20 @@ impl Fate {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Waits until a block is on the disk.
+    #[cfg(test)]
+    pub(super) fn wait_for_block(&self) {
+        let (count, changed) = &self.written;
+        let count = count.lock().unwrap();
+        drop(changed.wait_while(count, |count| *count == 0).unwrap());
+    }
+
+    #[cfg(test)]
+    fn wrote(&self) {
+        *self.written.0.lock().unwrap() += 1;
+        self.written.1.notify_all();
     }
 
     fn fail(&self, why: String) {
@@ -179,6 +196,8 @@ impl Writer {
         }
         self.append(block.number, 0, &block.content)?;
         self.next = block.number + 1;
+        #[cfg(test)]
+        self.fate.wrote();
         Ok(())
     }
 

@@ -5,8 +5,10 @@
 
 mod capture;
 mod command;
+mod export;
 mod limits;
 mod parse;
+mod redact;
 mod replay;
 mod run;
 mod select;
@@ -18,12 +20,14 @@ mod watch;
 
 pub use capture::CaptureArgs;
 pub use command::{Command, DemoArgs, DoctorArgs, GenerateArgs, GenerateWhat};
+pub use export::{ExportArgs, ExportFormat, ReportArgs};
 pub use limits::LimitArgs;
 pub use parse::{Netns, ParseError};
+pub use redact::{RedactArgs, RedactChoice};
 pub use replay::{PlayArgs, ReplayArgs};
 pub use run::RunArgs;
 pub use select::{EventChoice, SelectArgs};
-pub use show::{Colour, CommonArgs, Format, FormatArgs, RedactChoice, ShowArgs};
+pub use show::{Colour, CommonArgs, Format, FormatArgs, ShowArgs};
 pub use trace::{BackendChoice, TraceArgs};
 pub use watch::WatchArgs;
 
@@ -114,7 +118,13 @@ impl Cli {
                     return Err(definition.error(kind, text));
                 }
             }
-            Run::Replay(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
+            Run::Export(export) => {
+                if let Some(text) = export.contradiction() {
+                    let kind = clap::error::ErrorKind::ArgumentConflict;
+                    return Err(definition.error(kind, text));
+                }
+            }
+            Run::Replay(_) | Run::Report(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
         }
         Ok(cli)
     }
@@ -127,6 +137,8 @@ impl Cli {
             Some(Command::Watch(watch)) => Run::Watch(watch),
             Some(Command::Run(run)) => Run::Run(run),
             Some(Command::Replay(replay)) => Run::Replay(replay),
+            Some(Command::Export(export)) => Run::Export(export),
+            Some(Command::Report(report)) => Run::Report(report),
             Some(Command::Demo(demo)) => Run::Demo(demo),
             Some(Command::Doctor(doctor)) => Run::Doctor(doctor),
             Some(Command::Generate(generate)) => Run::Generate(generate),
@@ -141,7 +153,7 @@ impl Cli {
             Some(Command::Replay(replay)) => Some(&mut replay.format),
             Some(Command::Demo(demo)) => Some(&mut demo.format),
             Some(Command::Doctor(doctor)) => Some(&mut doctor.format),
-            Some(Command::Generate(_)) => None,
+            Some(Command::Export(_) | Command::Report(_) | Command::Generate(_)) => None,
         }
     }
 }
@@ -155,6 +167,10 @@ pub enum Run<'a> {
     Run(&'a RunArgs),
     /// Play captures.
     Replay(&'a ReplayArgs),
+    /// Make tables or a timeline of captures.
+    Export(&'a ExportArgs),
+    /// Make a page of captures.
+    Report(&'a ReportArgs),
     /// Make the founding case and trace it.
     Demo(&'a DemoArgs),
     /// Tell what this kernel allows.

@@ -5,7 +5,10 @@ mod capture;
 mod demo;
 mod doctor;
 pub mod exit;
+mod export;
 pub mod generate;
+mod page;
+mod playback;
 mod ready;
 mod replay;
 mod run;
@@ -38,6 +41,8 @@ pub fn main() -> ExitCode {
                 Run::Run(_) => Status::of_run_error(&error),
                 Run::Watch(_)
                 | Run::Replay(_)
+                | Run::Export(_)
+                | Run::Report(_)
                 | Run::Demo(_)
                 | Run::Doctor(_)
                 | Run::Generate(_) => Status::of_error(&error),
@@ -55,6 +60,8 @@ fn run(cli: &Cli) -> Result<Status> {
         Run::Watch(args) => watch::run(args, &cli.common),
         Run::Run(args) => run::run(args, &cli.common),
         Run::Replay(args) => replay::run(args, &cli.common),
+        Run::Export(args) => export::run(args, &cli.common),
+        Run::Report(args) => page::run(args),
         Run::Demo(args) => demo::run(args, &cli.common),
         Run::Doctor(args) => doctor::run(args),
         Run::Generate(args) => {

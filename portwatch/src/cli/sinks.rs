@@ -30,6 +30,11 @@ pub(super) fn compose(
     match format {
         Format::Json => Box::new(Json::new(origin.host, origin.run)),
         Format::Text => Box::new(Text::new(Look {
+            // Eight digits of 32 tell a few runs of a host apart.
+            run: origin.run.map(|run| {
+                let short = run.get(..8).unwrap_or(run);
+                format!("{}/{short}", origin.host)
+            }),
             zone: TimeZone::system(),
             data: Palette::new(match output {
                 Output::Stdout => common.color.wanted(&stdout()),

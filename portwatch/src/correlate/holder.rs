@@ -236,13 +236,20 @@ impl Judged<'_> {
             held_at_least_ms: least.map(|least| millis(least, at)),
             closed: closed.map(|closed| rfc3339(anchor, closed)),
             closed_ms: closed.map(|closed| millis(closed, at)),
-            kernel_user: facts
-                .tunnel
-                .as_ref()
-                .filter(|_| self.keeper == Keeper::Kernel && socket.transport == Transport::Udp)
-                .map(|tunnel| format!("{} {}", tunnel.kind, tunnel.name)),
+            time_wait_left_ms: facts.time_wait_left(socket).map(u64::from),
+            kernel_user: self.kernel_user(facts),
             processes: self.who.processes.clone(),
         }
+    }
+
+    /// What in the kernel has it. One that is told with its address has that socket alone.
+    fn kernel_user(&self, facts: &EventFacts) -> Option<String> {
+        let socket = &self.holder.socket;
+        let waits = socket.transport == Transport::Udp || socket.state == State::Listen;
+        let user = facts.kernel_user.as_ref()?;
+        let here = user.address.is_none_or(|at| at == socket.local_addr());
+        (self.keeper == Keeper::Kernel && waits && here)
+            .then(|| format!("{} {}", user.kind, user.name))
     }
 
     /// When its last descriptor was closed, by its own entry.

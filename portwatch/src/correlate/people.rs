@@ -43,7 +43,7 @@ pub struct Who {
 #[must_use]
 pub fn requester(task: &Task, facts: &EventFacts, anchor: ClockAnchor) -> Process {
     let known = facts.process(task.tgid, task.start);
-    let (comm, comm_bytes) = text(&task.comm.0);
+    let (comm, comm_bytes) = text(task.comm.bytes());
     let about = About::of(known);
     let place = Place::of(known, facts.cgroup(task.cgroup));
     Process {
@@ -204,7 +204,7 @@ fn holder_process(
     cgroup: Option<&str>,
     anchor: ClockAnchor,
 ) -> HolderProcess {
-    let (comm, comm_bytes) = text(&comm.0);
+    let (comm, comm_bytes) = text(comm.bytes());
     let about = About::of(known);
     let place = Place::of(known, cgroup);
     HolderProcess {

@@ -161,7 +161,7 @@ pub(crate) fn owner(source: OwnerSource, origin: Option<Origin>) -> Owner {
     Owner {
         tgid: Tgid(3_013_825),
         start: Ktime(50 * S),
-        comm: Comm(b"ceph-osd".to_vec()),
+        comm: Comm::from(&b"ceph-osd"[..]),
         uid: 167,
         cgroup: None,
         origin,
@@ -180,7 +180,7 @@ pub(crate) fn task(tgid: u32, comm: &str) -> Task {
         uid: 0,
         start: Ktime(1_900 * S + u64::from(tgid)),
         cgroup: None,
-        comm: Comm(comm.as_bytes().to_vec()),
+        comm: Comm::from(comm.as_bytes()),
     }
 }
 
@@ -230,7 +230,8 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
         processes_hidden: false,
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
-        tunnel: None,
+        time_wait_left: Vec::new(),
+        kernel_user: None,
         cgroups: Vec::new(),
         netns: Some(NetnsFacts {
             reserved: Some("8080,9148-9150".to_owned()),
@@ -245,7 +246,7 @@ pub(crate) fn user(tgid: u32, start: u64, comm: &str) -> SocketUser {
     SocketUser {
         tgid: Tgid(tgid),
         start: Ktime(start),
-        comm: Comm(comm.as_bytes().to_vec()),
+        comm: Comm::from(comm.as_bytes()),
     }
 }
 
@@ -253,7 +254,7 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
     ProcessFacts {
         tgid: Tgid(tgid),
         start: Ktime(start),
-        comm: Comm(comm.as_bytes().to_vec()),
+        comm: Comm::from(comm.as_bytes()),
         ppid: Some(Tgid(1)),
         session: None,
         uid: Some(167),

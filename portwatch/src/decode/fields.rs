@@ -18,11 +18,10 @@ pub(super) fn bad(field: &'static str, value: impl Into<u64>) -> DecodeError {
 
 /// A NUL-padded name.
 fn comm(words: [u64; 2]) -> Comm {
-    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
-        bytes.truncate(end);
-    }
-    Comm(bytes)
+    let bytes = words.map(u64::to_ne_bytes);
+    let bytes = bytes.as_flattened();
+    let end = bytes.iter().position(|&byte| byte == 0);
+    Comm::from(&bytes[..end.unwrap_or(bytes.len())])
 }
 
 /// 0 means absent.

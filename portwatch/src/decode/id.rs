@@ -1,6 +1,7 @@
 //! What identifies things inside the pipeline: never a bare number.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// Thread-group id (what users call a pid) in the initial pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,9 +31,21 @@ impl Ktime {
 
 /// A thread name as the kernel keeps it: at most 15 bytes, any bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Comm(pub Vec<u8>);
+pub struct Comm(SmallVec<[u8; 16]>);
+
+impl From<&[u8]> for Comm {
+    fn from(name: &[u8]) -> Self {
+        Self(SmallVec::from_slice(name))
+    }
+}
 
 impl Comm {
+    /// The bytes of the name.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The name with invalid UTF-8 replaced; control characters are left for the sink to escape.
     #[must_use]
     pub fn lossy(&self) -> String {

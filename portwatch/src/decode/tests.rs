@@ -71,7 +71,7 @@ fn a_failed_bind_never_shows_port_0() {
     assert_eq!(failure.socket.port, 0);
     assert_eq!(failure.wanted.port, Some(60001));
     assert_eq!(failure.wanted.addr, Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-    assert_eq!(failure.task.comm, Comm(b"flask".to_vec()));
+    assert_eq!(failure.task.comm, Comm::from(&b"flask"[..]));
 }
 
 #[test]

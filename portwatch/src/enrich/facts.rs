@@ -5,9 +5,9 @@
 //! field added here takes `#[serde(default)]`, none is renamed or given another meaning, and a new
 //! question goes through `capture::fact` as well.
 
-use super::kernel_user::Tunnel;
+use super::kernel_user::KernelUser;
 use crate::decode::blind::Seen;
-use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid, Transport};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::SocketAddr;
 
@@ -134,6 +134,17 @@ pub struct RangeFacts {
     pub looked_for_users: bool,
 }
 
+/// A TCP connection, told by its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Index of the device it is bound to; 0 = none.
+    pub device: u32,
+}
+
 /// Sockets of a range that one process has or had, alike in all that decides whether they are in
 /// the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,9 +182,15 @@ pub trait Facts {
     /// Path of the cgroup with this id, for processes that are gone.
     fn cgroup(&mut self, id: u64) -> Option<String>;
 
-    /// The network interface that has a UDP port of a namespace, for sockets of the kernel; `hint` is a
+    /// What in the kernel has a port of a namespace, for sockets that no process has; `hint` is a
     /// process known to be inside.
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel>;
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser>;
 
     /// Reserved ports of a namespace and the way there; `hint` is a process known to be inside.
     fn netns(&mut self, netns: NetnsId, hint: Option<Tgid>) -> NetnsFacts;
@@ -185,6 +202,16 @@ pub trait Facts {
     /// be as old as [`RangeFacts::at`] says: failures that storm share one. `None` if nobody can
     /// tell.
     fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts>;
+
+    /// How many milliseconds of TIME_WAIT each of these connections has left, in their order; `None`
+    /// for one that is over, or not in TIME_WAIT, or that nobody can tell of. `hint` is a process known
+    /// to be inside the namespace.
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>>;
 
     /// Who has a port of a protocol now (`None` = of TCP and UDP), for failures that come without
     /// holders; `hint` is a process known to be inside the namespace. `None` if nobody can tell.

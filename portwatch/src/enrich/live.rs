@@ -5,14 +5,14 @@
 use super::cgroups::Cgroups;
 use super::engines::Engines;
 use super::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
-use super::kernel_user::{self, Tunnel};
+use super::kernel_user::{self, KernelUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
 pub use super::scan::{Descriptor, ProcScan, SocketFinder};
 use super::{clock, range, scan, sock_diag};
-use crate::decode::event::{Ktime, NetnsId, Tgid};
+use crate::decode::event::{Ktime, NetnsId, Tgid, Transport};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -263,10 +263,16 @@ impl Facts for LiveFacts {
         self.cgroups.path(id)
     }
 
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser> {
         // This takes the hint, and the way is known from then on.
         self.namespaces.range(netns, Some(hint));
-        let ask = || kernel_user::tunnel(port);
+        let ask = || kernel_user::kernel_user(transport, port);
         self.namespaces.enter(netns, ask).flatten()
     }
 
@@ -276,6 +282,18 @@ impl Facts for LiveFacts {
 
     fn device(&mut self, netns: NetnsId, index: u32) -> Option<String> {
         self.namespaces.device(netns, index)
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        // This takes the hint, and the way is known from then on.
+        self.namespaces.range(netns, Some(hint));
+        let ask = || sock_diag::time_wait_left(connections);
+        self.namespaces.enter(netns, ask).unwrap_or_default()
     }
 
     fn port(

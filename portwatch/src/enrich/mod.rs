@@ -11,6 +11,7 @@ pub mod engines;
 pub mod facts;
 pub mod kernel_user;
 pub mod live;
+mod netlink;
 pub mod netns;
 mod patience;
 pub mod proc;
@@ -22,9 +23,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::event::{Call, Event, Failure, Ktime, Socket, Task, Tgid, Transport};
-use facts::{Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
-use kernel_user::Tunnel;
+use crate::decode::event::{Call, Event, Failure, Ktime, Socket, State, Task, Tgid, Transport};
+use facts::{Connection, Facts, NetnsFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser};
+use kernel_user::KernelUser;
 use std::collections::HashSet;
 
 /// An event with everything that was asked of the machine about it.
@@ -49,8 +50,10 @@ pub struct EventFacts {
     /// Sockets that no process was found to have, though the kernel still had them open when it was
     /// asked after that.
     pub unowned: Vec<u64>,
-    /// The interface of this namespace that has the port, where the kernel itself has it.
-    pub tunnel: Option<Tunnel>,
+    /// Holders in TIME_WAIT, and how many milliseconds each has left.
+    pub time_wait_left: Vec<(Connection, u32)>,
+    /// What in the kernel has the port, where no process has it.
+    pub kernel_user: Option<KernelUser>,
     /// Paths of the cgroups of processes that are gone, by id.
     pub cgroups: Vec<(u64, String)>,
     /// The namespace's reserved ports and the way there.
@@ -68,6 +71,14 @@ impl EventFacts {
         let id = id?;
         let found = self.cgroups.iter().find(|(of, _)| *of == id);
         found.map(|(_, path)| path.as_str())
+    }
+
+    /// How many milliseconds of TIME_WAIT a socket had left, if it was asked for and told.
+    #[must_use]
+    pub fn time_wait_left(&self, socket: &Socket) -> Option<u32> {
+        let connection = connection(socket).filter(|_| socket.state == State::TimeWait)?;
+        let found = self.time_wait_left.iter().find(|(of, _)| *of == connection);
+        found.map(|(_, left)| *left)
     }
 
     /// Whether the process `tgid` that started at `start` still runs; `None` = nobody could look.
@@ -96,7 +107,7 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 /// Asks the machine what an event needs, in a fixed order that a capture repeats: requester, users
 /// of the holders' sockets, the holders of the range if any port was wanted, these users, sockets
 /// without any, the remembered owners, cgroups of the dead, namespace, devices, whether processes
-/// can be seen. Events other than a failure ask for their own process only, an exit for nothing.
+/// can be seen, what TIME_WAIT has left. Events other than a failure ask for their own process only, an exit for nothing.
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
         Event::Failure(failure) => about_failure(failure, facts),
@@ -154,13 +165,14 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
 
     let of_kernel = |socket: &Socket| {
         let nobodys = |inode| unowned.contains(&inode) && !socket.has_file;
-        socket.transport == Transport::Udp && (socket.kernel || socket.inode.is_some_and(nobodys))
+        socket.kernel || socket.inode.is_some_and(nobodys)
     };
-    let tunnel = failure
+    let transport = failure.socket.transport;
+    let kernel_user = failure
         .wanted
         .port
         .filter(|_| failure.holders.iter().any(|h| of_kernel(&h.socket)))
-        .and_then(|port| facts.tunnel(failure.netns, failure.task.tgid, port));
+        .and_then(|port| facts.kernel_user(failure.netns, failure.task.tgid, transport, port));
     let cgroups = cgroups(failure, &asked.found, facts);
     let netns = facts.netns(failure.netns, Some(failure.task.tgid));
     let mentioned = failure
@@ -181,12 +193,41 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         processes_hidden: !facts.sees_processes(),
         socket_users,
         unowned,
-        tunnel,
+        time_wait_left: time_wait_left(failure, facts),
+        kernel_user,
         cgroups,
         netns: Some(netns),
         devices,
         range,
     }
+}
+
+/// Holders in TIME_WAIT whose time is asked for; with more of them nobody waits for the first ones.
+const TIME_WAITS_ASKED: usize = 16;
+
+/// What the holders in TIME_WAIT have left.
+fn time_wait_left(failure: &Failure, facts: &mut dyn Facts) -> Vec<(Connection, u32)> {
+    let waiting = failure.holders.iter().map(|holder| &holder.socket);
+    let connections: Vec<_> = waiting
+        .filter(|socket| socket.state == State::TimeWait)
+        .filter_map(connection)
+        .collect();
+    if connections.is_empty() || connections.len() > TIME_WAITS_ASKED {
+        return Vec::new();
+    }
+    let left = facts.time_wait_left(failure.netns, failure.task.tgid, &connections);
+    let told = connections.into_iter().zip(left);
+    told.filter_map(|(connection, left)| Some((connection, left?)))
+        .collect()
+}
+
+/// The connection of a socket, if it is of one.
+fn connection(socket: &Socket) -> Option<Connection> {
+    Some(Connection {
+        local: (socket.local_addr(), socket.port).into(),
+        peer: (socket.peer_addr()?, socket.peer_port).into(),
+        device: socket.device,
+    })
 }
 
 /// What to ask of the range in which a call found no free port; UDP-Lite has a table of its own,

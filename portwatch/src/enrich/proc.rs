@@ -69,7 +69,7 @@ impl Stat {
         // proc(5) counts from 1 and the first field here is its third.
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
-            comm: Comm(name.get(..COMM_MAX).unwrap_or(name).to_vec()),
+            comm: Comm::from(name.get(..COMM_MAX).unwrap_or(name)),
             ppid: Tgid(field(4)?.parse().ok()?),
             session: Tgid(field(6)?.parse().ok()?),
             start: Ktime(field(22)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?),

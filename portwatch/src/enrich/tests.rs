@@ -14,7 +14,7 @@ fn task(pid: u32) -> Task {
         uid: 0,
         start: started(pid),
         cgroup: None,
-        comm: Comm(b"x".to_vec()),
+        comm: Comm::from(&b"x"[..]),
     }
 }
 
@@ -60,7 +60,7 @@ fn owner(pid: u32) -> Owner {
     Owner {
         tgid: Tgid(pid),
         start: started(pid),
-        comm: Comm(b"x".to_vec()),
+        comm: Comm::from(&b"x"[..]),
         uid: 0,
         cgroup: None,
         origin: Some(Origin::EphemeralConnect),
@@ -129,7 +129,7 @@ impl Facts for Noted {
         (tgid != Tgid(9)).then(|| ProcessFacts {
             tgid,
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm(b"x".to_vec()),
+            comm: Comm::from(&b"x"[..]),
             ppid: None,
             session: None,
             uid: None,
@@ -151,7 +151,7 @@ impl Facts for Noted {
         let user = |inode: u64| SocketUser {
             tgid: Tgid(20),
             start: Ktime(200_000_000),
-            comm: Comm(format!("of {inode}").into_bytes()),
+            comm: Comm::from(format!("of {inode}").as_bytes()),
         };
         let had = inodes.iter().filter(|inode| **inode != 500);
         Some(had.map(|inode| (*inode, user(*inode))).collect())
@@ -175,12 +175,29 @@ impl Facts for Noted {
         None
     }
 
-    fn tunnel(&mut self, _: NetnsId, _: Tgid, _: u16) -> Option<Tunnel> {
+    fn kernel_user(&mut self, _: NetnsId, _: Tgid, _: Transport, _: u16) -> Option<KernelUser> {
         None
     }
 
     fn range(&mut self, _: &RangeQuestion) -> Option<RangeFacts> {
         None
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        _: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        let ends = connections
+            .iter()
+            .map(|c| format!("{} {}", c.local, c.peer));
+        let ends: Vec<_> = ends.collect();
+        self.0.push(format!("time wait {} {ends:?}", netns.0));
+        connections
+            .iter()
+            .map(|c| c.device.checked_sub(1))
+            .collect()
     }
 
     fn port(
@@ -269,6 +286,34 @@ fn without_sockets_nobody_looks_for_their_users() {
         ["process 812 8120001234", "netns 40 Some(812)", "sees"]
     );
     assert_eq!(facts.socket_users, Some(Vec::new()));
+}
+
+#[test]
+fn time_wait_is_asked_how_long_it_goes_on() {
+    let waiting = |peer_port, device| {
+        let mut holder = holder(None, None, device, 0);
+        holder.socket.state = State::TimeWait;
+        holder.socket.peer_port = peer_port;
+        holder.socket.daddr = [10, 10, 10, 2].into();
+        holder
+    };
+    let mut other = waiting(1, 9);
+    other.socket.state = State::Established;
+    // The one without a device has no answer.
+    let holders = vec![waiting(1, 5), waiting(2, 0), other.clone()];
+    let (questions, facts) = asked(&Event::Failure(Box::new(failure(holders.clone()))));
+    let local = (holders[0].socket.local_addr(), holders[0].socket.port);
+    let local = std::net::SocketAddr::from(local);
+    let expected = format!(r#"time wait 40 ["{local} 10.10.10.2:1", "{local} 10.10.10.2:2"]"#);
+    assert_eq!(questions.last(), Some(&expected));
+    let left: Vec<_> = holders
+        .iter()
+        .map(|holder| facts.time_wait_left(&holder.socket))
+        .collect();
+    assert_eq!(left, [Some(4), None, None]);
+    let many = vec![waiting(1, 5); TIME_WAITS_ASKED + 1];
+    let (_, facts) = asked(&Event::Failure(Box::new(failure(many))));
+    assert_eq!(facts.time_wait_left, []);
 }
 
 #[test]

@@ -36,6 +36,13 @@ const KINDS: &[Kind] = &[
                   read",
     },
     Kind {
+        place: "sends",
+        counter: Counter::SENDS_UNREADABLE,
+        ring: None,
+        meaning: "sends that are not told though they may have failed for want of a port: their \
+                  descriptor was closed before it could be read",
+    },
+    Kind {
         place: "holders",
         counter: Counter::HOLDERS_DROPPED,
         ring: FAILURES,

@@ -145,6 +145,10 @@ pub struct Holder {
     /// How long before the failure that was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub closed_ms: Option<u64>,
+    /// How long TIME_WAIT still has it, as the kernel said when it was asked, a moment after the
+    /// failure; absent in other states and where it could not be told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub time_wait_left_ms: Option<u64>,
     /// What in the kernel has it, as far as that is known: `vxlan vx0`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub kernel_user: Option<String>,

@@ -217,8 +217,8 @@ pub struct Lost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LostCount {
-    /// Where: `failures`, `sockets`, `holders`, `refused`, `assign`, `release`, `watched`, `watch`,
-    /// `owners`, `missed`, `decode`, `output`.
+    /// Where: `failures`, `sockets`, `sends`, `holders`, `refused`, `assign`, `release`, `watched`,
+    /// `watch`, `owners`, `missed`, `decode`, `output`.
     pub place: String,
     /// How many.
     pub count: u64,

@@ -60,3 +60,20 @@ pub enum Body {
     /// Last line.
     Summary(Box<Summary>),
 }
+
+impl Body {
+    /// The type of the line, as it stands in the JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "start",
+            Self::Conflict(_) => "conflict",
+            Self::Resolved(_) => "resolved",
+            Self::Refused(_) => "refused",
+            Self::Assign(_) => "assign",
+            Self::Release(_) => "release",
+            Self::Lost(_) => "lost",
+            Self::Summary(_) => "summary",
+        }
+    }
+}

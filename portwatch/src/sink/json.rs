@@ -63,7 +63,7 @@ impl Compose for Json {
 }
 
 /// `value` as JSON that is safe to look at (see [`formatter`]).
-fn to_string(value: &(impl Serialize + ?Sized)) -> String {
+pub(crate) fn to_string(value: &(impl Serialize + ?Sized)) -> String {
     let mut out = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, SafeFormatter);
     match value

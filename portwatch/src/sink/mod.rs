@@ -24,7 +24,7 @@ pub mod redact;
 pub mod schema;
 pub mod tally;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 pub mod text;
 pub mod time;
 pub mod writer;

@@ -4,6 +4,7 @@
 
 mod address;
 mod cmdline;
+mod numbers;
 #[cfg(test)]
 mod tests;
 mod uid;
@@ -12,9 +13,11 @@ pub use cmdline::Cmdline;
 
 use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
 pub(crate) use address::Pseudonyms;
+pub(crate) use numbers::Numbers;
+pub use numbers::{RedactKey, RedactKeyError};
 
-/// Takes things out of reports. Keeps the pseudonyms of a run.
-#[derive(Debug)]
+/// Takes things out of reports. Clones give the same pseudonyms.
+#[derive(Clone, Debug)]
 pub struct Redact {
     cmdline: Cmdline,
     uid: bool,
@@ -29,8 +32,15 @@ impl Redact {
         Self {
             cmdline,
             uid,
-            addresses: address.then(Pseudonyms::default),
+            addresses: address.then(|| Pseudonyms::new(None)),
         }
+    }
+
+    /// The same with pseudonyms that every run with this key gives.
+    #[must_use]
+    pub fn keyed(mut self, key: Option<RedactKey>) -> Self {
+        self.addresses = self.addresses.map(|_| Pseudonyms::new(key));
+        self
     }
 
     /// Redacts `report` in place.

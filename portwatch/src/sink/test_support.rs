@@ -2,7 +2,7 @@
 
 mod conflicts;
 
-pub(super) use conflicts::*;
+pub(crate) use conflicts::*;
 
 use super::line::{Channel, Content, Line};
 use super::printer::Compose;
@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 /// 2026-11-22T10:15:00Z at kernel time 0.
-pub(super) const ANCHOR: ClockAnchor = ClockAnchor {
+pub(crate) const ANCHOR: ClockAnchor = ClockAnchor {
     boottime_ns: 0,
     realtime_ns: 1_795_342_500_000_000_000,
 };
@@ -60,7 +60,7 @@ pub(super) fn line(class: super::line::Class, text: &str) -> Line {
 }
 
 /// Anything that is a body.
-pub(super) trait IntoBody {
+pub(crate) trait IntoBody {
     fn into_body(self) -> Body;
 }
 
@@ -72,18 +72,18 @@ macro_rules! bodies {
 bodies! { Start Conflict Resolved Refused Assign Release Lost Summary }
 
 /// 123.456789 ms after the anchor.
-pub(super) fn report(body: impl IntoBody) -> Report {
+pub(crate) fn report(body: impl IntoBody) -> Report {
     report_at(123_456_789, body)
 }
 
-pub(super) fn report_at(at: u64, body: impl IntoBody) -> Report {
+pub(crate) fn report_at(at: u64, body: impl IntoBody) -> Report {
     Report {
         at: Ktime(at),
         body: body.into_body(),
     }
 }
 
-pub(super) fn resolved() -> Resolved {
+pub(crate) fn resolved() -> Resolved {
     let Conflict {
         incident,
         wanted,
@@ -109,7 +109,7 @@ pub(super) fn resolved() -> Resolved {
     }
 }
 
-pub(super) fn refused() -> Refused {
+pub(crate) fn refused() -> Refused {
     let Conflict {
         call,
         mut wanted,
@@ -127,7 +127,7 @@ pub(super) fn refused() -> Refused {
     }
 }
 
-pub(super) fn assign() -> Assign {
+pub(crate) fn assign() -> Assign {
     let mut process = flask();
     (process.pid, process.comm) = (4711, "curl".into());
     process.exe = Some("/usr/bin/curl".into());
@@ -143,7 +143,7 @@ pub(super) fn assign() -> Assign {
     }
 }
 
-pub(super) fn release() -> Release {
+pub(crate) fn release() -> Release {
     let Assign {
         transport,
         origin,
@@ -169,7 +169,7 @@ pub(super) fn release() -> Release {
     }
 }
 
-pub(super) fn lost(count: u64) -> Lost {
+pub(crate) fn lost(count: u64) -> Lost {
     let meaning = "verdicts of that time may miss a holder";
     Lost {
         since_last: vec![LostCount {
@@ -181,7 +181,7 @@ pub(super) fn lost(count: u64) -> Lost {
     }
 }
 
-pub(super) fn start() -> Start {
+pub(crate) fn start() -> Start {
     Start {
         version: "0.1.0".into(),
         kernel: "6.18.1".into(),
@@ -226,7 +226,7 @@ pub(super) fn start() -> Start {
     }
 }
 
-pub(super) fn summary() -> Summary {
+pub(crate) fn summary() -> Summary {
     let mut tally = super::tally::Tally::default();
     tally.count(&report(conflict()));
     tally.count(&report(lost(12)));

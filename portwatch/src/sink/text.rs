@@ -19,6 +19,7 @@ mod who;
 pub use lifecycle::warnings;
 pub use style::Palette;
 
+use super::escape::escape;
 use super::line::{Class, Content, Line};
 use super::printer::Compose;
 use super::recent::{INCIDENTS, Recent};
@@ -32,6 +33,8 @@ use jiff::tz::TimeZone;
 /// How text looks.
 #[derive(Clone, Debug)]
 pub struct Look {
+    /// Stands in front of every line's time where lines of several runs are told.
+    pub run: Option<String>,
     /// Zone of every time.
     pub zone: TimeZone,
     /// Colours of the data.
@@ -95,8 +98,21 @@ impl Text {
     }
 
     fn stamp(&self, at: Ktime) -> String {
-        let stamp = local(wall(self.anchor, at), &self.look.zone);
+        let mut stamp = local(wall(self.anchor, at), &self.look.zone);
+        if let Some(run) = &self.look.run {
+            stamp = format!("{} {stamp}", escape(run));
+        }
         self.look.data.paint(self.look.data.faint, &stamp)
+    }
+}
+
+impl Text {
+    /// A line to the user, behind the run that it tells of.
+    fn talk(&self, text: String) -> Line {
+        Line::talk(match &self.look.run {
+            Some(run) => format!("{}: {text}", escape(run)),
+            None => text,
+        })
     }
 }
 
@@ -110,7 +126,7 @@ impl Compose for Text {
         let plain = |class, text| vec![Line::data(class, Content::Plain(text))];
         match &report.body {
             Body::Start(start) => {
-                let mut lines = vec![Line::talk(lifecycle::start(start, &self.look.talk))];
+                let mut lines = vec![self.talk(lifecycle::start(start, &self.look.talk))];
                 lines.extend(warnings(report).into_iter().map(Line::talk));
                 lines
             }
@@ -157,7 +173,7 @@ impl Compose for Text {
                 lines
             }
             Body::Summary(summary) => {
-                vec![Line::talk(lifecycle::summary(summary, &self.look.talk))]
+                vec![self.talk(lifecycle::summary(summary, &self.look.talk))]
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Who has a socket now, by the descriptor iterator: some twenty times faster than reading /proc.
 
-use super::Scanner;
-use super::range::{self, RangeError};
+use super::{Scanner, range};
 use crate::decode::event::Holder;
 use crate::enrich::facts::{RangeQuestion, SocketUser};
 use crate::enrich::live::{Descriptor, ProcScan, SocketFinder};
@@ -63,11 +62,8 @@ impl SocketFinder for IteratorFinder {
         match self.scanner.range(question) {
             Ok(Some(found)) => Some(found),
             // TCP's sockets without a descriptor are most of those that matter.
-            Ok(None) | Err(RangeError::NoLoop) if question.protocol == UDP => {
-                self.by_descriptors(question)
-            }
-            // The start line says it.
-            Ok(None) | Err(RangeError::NoLoop) => None,
+            Ok(None) if question.protocol == UDP => self.by_descriptors(question),
+            Ok(None) => None,
             Err(error) => {
                 log::warn!("{error}; who holds the range is not told");
                 None

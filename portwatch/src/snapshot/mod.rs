@@ -45,8 +45,6 @@ pub enum SnapshotError {
 pub struct Scanner {
     ebpf: Ebpf,
     ranges: Option<RangeScanner>,
-    /// The kernel refused the scan of ranges: it is not asked again.
-    ranges_refused: bool,
 }
 
 impl Scanner {
@@ -61,33 +59,29 @@ impl Scanner {
                 .map_err(SnapshotError::Program)
         });
         match loaded {
-            Ok(()) => Ok(Self {
-                ebpf,
-                ranges: None,
-                ranges_refused: false,
-            }),
+            Ok(()) => Ok(Self { ebpf, ranges: None }),
             Err(error) => Err(Box::new((ebpf, error))),
         }
     }
 
-    /// Who holds a range of ports now; `None` where it cannot be told. The first question loads the
-    /// program: most runs never ask, and the verifier takes as long for it as for two hooks.
+    /// Loads the scan of port ranges.
     ///
     /// # Errors
-    /// The kernel refused to load or to run the scan.
+    /// The kernel refused it, or has no `bpf_loop`.
+    pub fn load_ranges(&mut self) -> Result<(), RangeError> {
+        self.ranges = Some(RangeScanner::load(&mut self.ebpf)?);
+        Ok(())
+    }
+
+    /// Who holds a range of ports now; `None` where it cannot be told.
+    ///
+    /// # Errors
+    /// The kernel refused to run the scan.
     pub fn range(&mut self, question: &RangeQuestion) -> Result<Option<range::Found>, RangeError> {
-        if self.ranges_refused {
-            return Ok(None);
+        match &mut self.ranges {
+            Some(ranges) => ranges.scan(&mut self.ebpf, question),
+            None => Ok(None),
         }
-        let mut ranges = match self.ranges.take() {
-            Some(ranges) => ranges,
-            None => RangeScanner::load(&mut self.ebpf).inspect_err(|_| {
-                self.ranges_refused = true;
-            })?,
-        };
-        let found = ranges.scan(&mut self.ebpf, question);
-        self.ranges = Some(ranges);
-        found
     }
 
     /// One pass: every descriptor of every process that is a socket with a port. Also the number of

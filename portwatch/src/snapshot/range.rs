@@ -10,7 +10,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use bytes::Bytes;
-use portwatch_common::RangeScan;
+use portwatch_common::{RangeScan, TableScan};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -64,9 +64,9 @@ impl RangeScanner {
     /// # Errors
     /// The kernel refused it (before Linux 5.10).
     pub fn load(ebpf: &mut Ebpf) -> Result<Self, RangeError> {
+        program(ebpf)?.load()?;
         let state = Array::try_from(ebpf.take_map(STATE).ok_or(RangeError::Missing(STATE))?)?;
         let ring = RingBuf::try_from(ebpf.take_map(RING).ok_or(RangeError::Missing(RING))?)?;
-        program(ebpf)?.load()?;
         Ok(Self { state, ring })
     }
 
@@ -93,12 +93,13 @@ impl RangeScanner {
                 }
             }
             let ScanValue(now) = self.state.get(&0, 0)?;
-            if now.buckets == 0 {
+            if now.table.buckets == 0 {
                 return Ok(None);
             }
-            if now.done != 0 || started.elapsed() > PATIENCE || part + 1 == MAX_PARTS {
-                let unfinished = u32::from(now.done == 0 || now.index < now.buckets);
-                found.missed = found.missed.saturating_add(now.lost + unfinished);
+            if now.table.done != 0 || started.elapsed() > PATIENCE || part + 1 == MAX_PARTS {
+                let unfinished =
+                    u32::from(now.table.done == 0 || now.table.index < now.table.buckets);
+                found.missed = found.missed.saturating_add(now.table.lost + unfinished);
                 break;
             }
         }
@@ -134,8 +135,11 @@ fn remembered(ebpf: &Ebpf, cookie: Option<u64>) -> Result<Option<Owner>, RangeEr
 /// The question as the kernel side takes it.
 fn asked(question: &RangeQuestion) -> RangeScan {
     let mut scan = RangeScan {
+        table: TableScan {
+            protocol: u32::from(question.protocol),
+            ..TableScan::default()
+        },
         netns: question.netns.0,
-        protocol: question.protocol,
         low: question.low,
         high: question.high,
         ..RangeScan::default()

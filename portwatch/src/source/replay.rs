@@ -4,11 +4,11 @@ use super::runs::{Open, Run, RunsError};
 use crate::capture::fact::Told;
 use crate::capture::note::Note;
 use crate::capture::{CaptureHeader, Damage, Input, Piece, Step};
-use crate::decode::event::{Ktime, NetnsId, Socket, Tgid};
+use crate::decode::event::{Ktime, NetnsId, Socket, Tgid, Transport};
 use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
-use crate::enrich::kernel_user::Tunnel;
+use crate::enrich::kernel_user::KernelUser;
 use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount, Start};
 use crate::sink::SinkError;
@@ -65,8 +65,23 @@ impl Facts for Answers {
         self.with(|told| told.range(question))
     }
 
-    fn tunnel(&mut self, netns: NetnsId, hint: Tgid, port: u16) -> Option<Tunnel> {
-        self.with(|told| told.tunnel(netns, hint, port))
+    fn kernel_user(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        transport: Transport,
+        port: u16,
+    ) -> Option<KernelUser> {
+        self.with(|told| told.kernel_user(netns, hint, transport, port))
+    }
+
+    fn time_wait_left(
+        &mut self,
+        netns: NetnsId,
+        hint: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        self.with(|told| told.time_wait_left(netns, hint, connections))
     }
 
     fn port(
@@ -236,7 +251,7 @@ impl Playing {
             self.pipeline.correlator.older(self.older.drain(..));
         }
         self.last = self.last.max(step.time);
-        self.answers.with(|told| told.next(&step));
+        self.answers.with(|told| told.next(step.answers));
         match step.input {
             Input::Record(record) => self.pipeline.record(&record)?,
             Input::Drained => self.pipeline.drained()?,

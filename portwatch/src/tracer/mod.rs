@@ -286,6 +286,19 @@ fn scan(
         kind: "iter".to_owned(),
         target: "task_file".to_owned(),
     });
+    let ranges = "test_run of a range's scan".to_owned();
+    match scanner.load_ranges() {
+        Ok(()) => attached.hooks.push(crate::report::Hook {
+            kind: "raw_tp".to_owned(),
+            target: ranges,
+        }),
+        Err(error) => attached.refused.push(RefusedHook {
+            kind: "raw_tp".to_owned(),
+            target: ranges,
+            reason: error.to_string(),
+            lost: "who holds a range that has no free port left (`tally`)".to_owned(),
+        }),
+    }
     let mut scanned = Scanned::default();
     match scanner.pass() {
         Ok((found, bad)) => {

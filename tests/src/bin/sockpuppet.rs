@@ -142,7 +142,16 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["in-thread", name, rest @ ..] => in_thread(puppet, name, rest),
         ["unix"] => unix(),
         ["swap-and-bind", socket, address, times] => {
-            swap_and_bind(puppet.socket(socket)?, parse(address)?, number(times)?)
+            let address: SocketAddr = parse(address)?;
+            swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
+                bind(descriptor, &address) == Err(Errno::ADDRINUSE)
+            })
+        }
+        ["swap-and-send", socket, address, times] => {
+            let address: SocketAddr = parse(address)?;
+            swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
+                sendto(descriptor, b"x", SendFlags::empty(), &address) == Err(Errno::AGAIN)
+            })
         }
         ["lend", socket] => lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
@@ -261,9 +270,9 @@ fn in_thread(puppet: &Arc<Puppet>, name: &str, words: &[&str]) -> Outcome {
     receiver.recv().map_err(|error| usage(&error))?
 }
 
-/// Binds while another thread swaps the descriptor between the socket and /dev/null: how often that
-/// failed for want of the port.
-fn swap_and_bind(socket: Arc<OwnedFd>, address: SocketAddr, times: i32) -> Outcome {
+/// Calls while another thread swaps the descriptor between the socket and /dev/null: how often the
+/// call says that it failed for want of the port.
+fn swapped(socket: Arc<OwnedFd>, times: i32, fails: impl Fn(BorrowedFd<'_>) -> bool) -> Outcome {
     let null = File::open("/dev/null").map_err(|error| usage(&error))?;
     let mut swapped = dup(&socket)?;
     let number = swapped.as_raw_fd();
@@ -280,7 +289,7 @@ fn swap_and_bind(socket: Arc<OwnedFd>, address: SocketAddr, times: i32) -> Outco
     for _ in 0..times {
         // SAFETY: `swapped` lives until the thread is joined, and is never closed meanwhile.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        refused += u32::from(bind(descriptor, &address) == Err(Errno::ADDRINUSE));
+        refused += u32::from(fails(descriptor));
     }
     done.store(true, Ordering::Relaxed);
     let joined = swapping.join().map_err(|_| usage(&"the thread panicked"))?;

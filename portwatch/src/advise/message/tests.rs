@@ -365,7 +365,7 @@ fn one_line_and_no_control_character_of_our_own() {
         }
     }
     let mut odd = failure(Transport::Tcp, "0.0.0.0", Vec::new());
-    odd.task.comm = Comm(b"\x1b[31m".to_vec());
+    odd.task.comm = Comm::from(&b"\x1b[31m"[..]);
     odd.time = Ktime(NOW.0);
     let message = verdict(&odd, &facts(None), &ground()).conflict.message;
     assert!(message.starts_with("\u{1b}[31m (pid 812)"), "{message:?}");

@@ -8,7 +8,7 @@ use crate::decode::event::{
     Comm, Failure, Holder, NetnsId, Origin, OwnerSource, State, Tgid, Transport,
 };
 use crate::enrich::EventFacts;
-use crate::enrich::facts::{NetnsFacts, NetnsReach};
+use crate::enrich::facts::{Connection, NetnsFacts, NetnsReach};
 use crate::report::{Advice, Certainty};
 
 fn called(state: State, origin: Origin) -> Holder {
@@ -68,6 +68,42 @@ fn every_cause_has_something_to_do() {
     assert_eq!(ids(&advice(udp)), ["stop-holder"]);
     let free = failure(Transport::Tcp, "0.0.0.0", Vec::new());
     assert_eq!(ids(&advice_on(&free, &facts(None), &ground())), ["retry"]);
+}
+
+#[test]
+fn who_waits_is_told_how_long() {
+    let waiting = called(State::TimeWait, Origin::EphemeralConnect);
+    let connection = Connection {
+        local: (waiting.socket.local_addr(), waiting.socket.port).into(),
+        peer: (
+            waiting.socket.peer_addr().unwrap(),
+            waiting.socket.peer_port,
+        )
+            .into(),
+        device: 0,
+    };
+    let told = |left: Option<u32>| {
+        let facts = EventFacts {
+            time_wait_left: left.map(|left| (connection, left)).into_iter().collect(),
+            ..facts(None)
+        };
+        let failure = failure(Transport::Tcp, "0.0.0.0", vec![waiting.clone()]);
+        let list = advice_on(&failure, &facts, &ground());
+        let wait = list.into_iter().find(|advice| advice.id == "wait");
+        wait.unwrap().text
+    };
+    assert_eq!(
+        told(Some(42_001)),
+        "TIME_WAIT ends by itself in 43 s: try again then"
+    );
+    assert_eq!(
+        told(Some(0)),
+        "TIME_WAIT ends by itself in 1 s: try again then"
+    );
+    assert_eq!(
+        told(None),
+        "TIME_WAIT ends by itself, 60 s after the close: try again then"
+    );
 }
 
 /// The reserve command in a namespace, as printed.
@@ -250,7 +286,7 @@ fn another_init_is_not_taken_for_systemd() {
         .as_mut()
         .and_then(|users| users.first_mut())
     {
-        (user.tgid, user.comm) = (Tgid(1), Comm(b"init".to_vec()));
+        (user.tgid, user.comm) = (Tgid(1), Comm::from(&b"init"[..]));
     }
     let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
     let mut said = |exe: Option<&str>| {

@@ -124,7 +124,7 @@ fn pieces() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let mut reader = CaptureReader::new(&seed[..]).unwrap();
         while let Some(piece) = reader.next_piece().unwrap() {
             if let Piece::Step(step) = piece {
-                answers.extend(step.facts().iter().map(|bytes| bytes.to_vec()));
+                answers.extend(step.answers.all().iter().map(|bytes| bytes.to_vec()));
                 if let Input::Record(record) = step.input {
                     records.push(record.bytes().to_vec());
                 }
@@ -156,7 +156,7 @@ fn fuzz_unpack() {
         if unpacker.load(bytes.to_vec()).is_ok() {
             while let Ok(Some(step)) = unpacker.next() {
                 let mut told = Told::default();
-                told.next(&step);
+                told.next(step.answers.clone());
                 let _ = crate::enrich::facts::Facts::device(
                     &mut told,
                     crate::decode::event::NetnsId(1),

@@ -3,11 +3,12 @@
 #![expect(clippy::manual_is_multiple_of, reason = "moods, not multiples")]
 
 use super::made::S;
-use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid};
+use crate::decode::event::{Comm, Holder, Ktime, NetnsId, Tgid, Transport};
 use crate::enrich::facts::{
-    Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion, SocketUser,
+    Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeGroup, RangeQuestion,
+    SocketUser,
 };
-use crate::enrich::kernel_user::Tunnel;
+use crate::enrich::kernel_user::KernelUser;
 
 /// A machine whose answers change from one question to the next.
 #[derive(Default)]
@@ -30,7 +31,7 @@ impl Facts for Moody {
         (n % 5 != 0).then(|| ProcessFacts {
             tgid,
             start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm(format!("mood-{}", n / 3).into_bytes()),
+            comm: Comm::from(format!("mood-{}", n / 3).as_bytes()),
             ppid: None,
             session: None,
             uid: Some(n / 4),
@@ -53,7 +54,7 @@ impl Facts for Moody {
             let user = SocketUser {
                 tgid: Tgid(5 + n % 2),
                 start: Ktime(900 * S),
-                comm: Comm(b"holder".to_vec()),
+                comm: Comm::from(&b"holder"[..]),
             };
             (*inode, user)
         };
@@ -71,11 +72,12 @@ impl Facts for Moody {
         Some(format!("eth{index}"))
     }
 
-    fn tunnel(&mut self, _: NetnsId, _: Tgid, port: u16) -> Option<Tunnel> {
+    fn kernel_user(&mut self, _: NetnsId, _: Tgid, _: Transport, port: u16) -> Option<KernelUser> {
         let n = self.next();
-        (n % 2 == 0).then(|| Tunnel {
+        (n % 2 == 0).then(|| KernelUser {
             kind: "vxlan".to_owned(),
             name: format!("vx{port}-{n}"),
+            address: None,
         })
     }
 
@@ -122,6 +124,16 @@ impl Facts for Moody {
             missed: 0,
             looked_for_users: true,
         })
+    }
+
+    fn time_wait_left(
+        &mut self,
+        _: NetnsId,
+        _: Tgid,
+        connections: &[Connection],
+    ) -> Vec<Option<u32>> {
+        let n = self.next();
+        connections.iter().map(|_| Some(n)).collect()
     }
 
     fn port(&mut self, _: NetnsId, _: Tgid, _: Option<u16>, _: Option<u16>) -> Option<PortFacts> {

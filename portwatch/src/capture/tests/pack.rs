@@ -56,7 +56,7 @@ pub(super) fn process(tgid: u32, name: &[u8]) -> ProcessFacts {
     ProcessFacts {
         tgid: Tgid(tgid),
         start: Ktime(5),
-        comm: Comm(name.to_vec()),
+        comm: Comm::from(&name[..]),
         ppid: Some(Tgid(1)),
         session: Some(Tgid(9)),
         uid: None,
@@ -84,7 +84,7 @@ fn fact() -> impl Strategy<Value = Act> {
             let user = SocketUser {
                 tgid: Tgid(7),
                 start: Ktime(8),
-                comm: Comm(b"nginx".to_vec()),
+                comm: Comm::from(&b"nginx"[..]),
             };
             vec![(*inode, user)]
         })),

@@ -120,14 +120,10 @@ fn a_block_does_not_wait_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.pwcap");
     let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
-    let before = path.metadata().unwrap().len();
     recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
     recorder.background(Tgid(5), Ktime(1), &mut Moody::default());
     recorder.settled();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while path.metadata().unwrap().len() == before && std::time::Instant::now() < until {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    recorder.wait_for_block();
     // As a kill would leave it.
     let copy = dir.path().join("b.pwcap");
     fs::copy(&path, &copy).unwrap();

@@ -1,6 +1,6 @@
 //! The commands.
 
-use super::{FormatArgs, ReplayArgs, RunArgs, WatchArgs};
+use super::{ExportArgs, FormatArgs, ReplayArgs, ReportArgs, RunArgs, WatchArgs};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -17,6 +17,12 @@ pub enum Command {
     /// Play captures: the same verdicts as live, without root, on any machine
     #[command(after_long_help = REPLAY)]
     Replay(Box<ReplayArgs>),
+    /// Make tables (Parquet, CSV), NDJSON or a timeline of captures
+    #[command(after_long_help = EXPORT)]
+    Export(Box<ExportArgs>),
+    /// Make one HTML page of captures, which needs no network
+    #[command(after_long_help = REPORT)]
+    Report(Box<ReportArgs>),
     /// Make the founding case in a network namespace of its own and show the verdict
     ///
     /// Ends with 0 only if the verdict names the process, the peer and the port that it made.
@@ -59,6 +65,21 @@ Examples:
 
 A capture that is cut or damaged is played as far as it goes, with a warning; --strict makes that an
 error.";
+
+const EXPORT: &str = "\
+Examples:
+  portwatch export --format parquet -o deploy.parquet deploy.pwcap
+  portwatch export --format parquet --partition -o fleet captures/    fleet/date=.../host=.../
+  portwatch export --format csv --events conflict deploy.pwcap
+  portwatch export --format perfetto -o deploy.json deploy.pwcap      open in ui.perfetto.dev
+  portwatch export --format ndjson --redact address,uid --redact-key team.key deploy.pwcap
+
+docs/fleet.md has the columns, and asks them with DuckDB and Spark.";
+
+const REPORT: &str = "\
+Examples:
+  portwatch report -o report.html deploy.pwcap
+  portwatch report -o report.html --redact cmdline,address,uid captures/";
 
 const DEMO: &str = "\
 Examples:

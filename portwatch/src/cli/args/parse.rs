@@ -1,5 +1,6 @@
 //! Values of options, read strictly: every bad shape has an error that shows a good one.
 
+use crate::sink::redact::{RedactKey, RedactKeyError};
 use std::num::{IntErrorKind, NonZeroU64};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
@@ -56,6 +57,20 @@ pub enum ParseError {
     /// `--ring-size 100`.
     #[error("`{0}` is not a ring's size; give a power of two from 4K to 1G, for example 256K")]
     RingSize(String),
+    /// A file without a key.
+    #[error("`{0}` holds no key: {1}")]
+    NoKey(String, RedactKeyError),
+    /// No such file.
+    #[error("`{0}` cannot be read")]
+    NoKeyFile(String, #[source] std::io::Error),
+}
+
+/// The key in a file.
+pub(super) fn redact_key(path: &str) -> Result<RedactKey, ParseError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| ParseError::NoKeyFile(path.to_owned(), error))?;
+    text.parse()
+        .map_err(|error| ParseError::NoKey(path.to_owned(), error))
 }
 
 /// The value of a flag's variable; an empty one is no, as a line `NAME=` of an EnvironmentFile says.
@@ -147,27 +162,21 @@ pub(super) fn ready_fd(text: &str) -> Result<RawFd, ParseError> {
 
 /// A power of two of bytes, at least a page and at most what a ring can have.
 pub(super) fn ring_size(text: &str) -> Result<u32, ParseError> {
-    let bad = || ParseError::RingSize(text.to_owned());
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "" => 1,
-        "K" | "k" => 1 << 10,
-        "M" | "m" => 1 << 20,
-        "G" | "g" => 1 << 30,
-        _ => return Err(bad()),
-    };
-    let size = number
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    size.filter(|size| size.is_power_of_two() && (1 << 12..=1 << 30).contains(size))
-        .ok_or_else(bad)
+    bytes(text)
+        .and_then(|size| u32::try_from(size).ok())
+        .filter(|size| size.is_power_of_two() && (1 << 12..=1 << 30).contains(size))
+        .ok_or_else(|| ParseError::RingSize(text.to_owned()))
 }
 
 /// Bytes: `4096`, `500K`, `64M`, `1G`.
 pub(super) fn size(text: &str) -> Result<u64, ParseError> {
-    let bad = || ParseError::Size(text.to_owned());
+    bytes(text)
+        .filter(|&size| size > 0)
+        .ok_or_else(|| ParseError::Size(text.to_owned()))
+}
+
+/// A number with a unit.
+fn bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = match unit {
@@ -175,13 +184,9 @@ pub(super) fn size(text: &str) -> Result<u64, ParseError> {
         "K" | "k" => 1 << 10,
         "M" | "m" => 1 << 20,
         "G" | "g" => 1 << 30,
-        _ => return Err(bad()),
+        _ => return None,
     };
-    let size = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    size.filter(|&size| size > 0).ok_or_else(bad)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Times as fast as it happened.

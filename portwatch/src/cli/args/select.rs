@@ -4,6 +4,7 @@ use super::parse::{self, Netns};
 use crate::report::TransportName;
 use crate::sink::filter::{EventName, Ports, Selection};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 
 /// Which reports pass. Options must all agree; several values of one are alternatives.
 #[derive(Clone, Debug, Args)]
@@ -80,6 +81,21 @@ pub enum EventChoice {
     All,
 }
 
+impl EventChoice {
+    /// What these words stand for.
+    #[must_use]
+    pub fn names(choices: &[Self]) -> BTreeSet<EventName> {
+        let names = choices.iter().flat_map(|choice| match choice {
+            Self::Conflict => vec![EventName::Conflict],
+            Self::Assign => vec![EventName::Assign],
+            Self::Release => vec![EventName::Release],
+            Self::Refused => vec![EventName::Refused],
+            Self::All => EventName::ALL.to_vec(),
+        });
+        names.collect()
+    }
+}
+
 /// A word of `--transport`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TransportChoice {
@@ -93,13 +109,6 @@ impl SelectArgs {
     /// What the filter takes.
     #[must_use]
     pub fn selection(&self) -> Selection {
-        let events = self.events.iter().flat_map(|choice| match choice {
-            EventChoice::Conflict => vec![EventName::Conflict],
-            EventChoice::Assign => vec![EventName::Assign],
-            EventChoice::Release => vec![EventName::Release],
-            EventChoice::Refused => vec![EventName::Refused],
-            EventChoice::All => EventName::ALL.to_vec(),
-        });
         Selection {
             ports: self.ports.clone(),
             transport: self.transport.map(|transport| match transport {
@@ -110,7 +119,7 @@ impl SelectArgs {
             comms: self.comms.clone(),
             cgroups: self.cgroups.clone(),
             netns: self.netns.iter().map(|netns| netns.0).collect(),
-            events: events.collect(),
+            events: EventChoice::names(&self.events),
         }
     }
 }

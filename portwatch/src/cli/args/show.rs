@@ -1,6 +1,6 @@
 //! How things are told.
 
-use super::parse;
+use super::{RedactArgs, parse};
 use crate::capture::Redaction;
 use crate::sink::redact::{Cmdline, Redact};
 use clap::parser::ValueSource;
@@ -67,14 +67,9 @@ pub struct ShowArgs {
     )]
     pub cmdline: CmdlineChoice,
 
-    /// What to leave out: command lines, addresses (replaced by pseudonyms), user ids
-    #[arg(
-        long,
-        env = "PORTWATCH_REDACT",
-        value_name = "WHAT",
-        value_delimiter = ','
-    )]
-    pub redact: Vec<RedactChoice>,
+    /// What is left out of it.
+    #[command(flatten)]
+    pub redact: RedactArgs,
 
     /// List the sockets on the port that do not block it as well
     #[arg(long, env = "PORTWATCH_NEIGHBOURS", value_parser = parse::flag)]
@@ -97,43 +92,21 @@ pub enum CmdlineChoice {
     Full,
 }
 
-/// A word of `--redact`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RedactChoice {
-    /// Command lines
-    Cmdline,
-    /// Addresses
-    Address,
-    /// User ids
-    Uid,
-}
-
 impl ShowArgs {
     /// What never gets into a capture.
     #[must_use]
     pub fn kept_out(&self) -> Redaction {
-        let hides = |choice| self.redact.contains(&choice);
-        Redaction::new(
-            hides(RedactChoice::Cmdline),
-            hides(RedactChoice::Address),
-            hides(RedactChoice::Uid),
-        )
+        self.redact.kept_out()
     }
 
     /// What takes things out of the reports.
     #[must_use]
     pub fn redaction(&self) -> Redact {
-        let hides = |choice| self.redact.contains(&choice);
-        let cmdline = match self.cmdline {
-            CmdlineChoice::Full if !hides(RedactChoice::Cmdline) => Cmdline::Full,
-            CmdlineChoice::Argv0 if !hides(RedactChoice::Cmdline) => Cmdline::Argv0,
-            CmdlineChoice::None | CmdlineChoice::Argv0 | CmdlineChoice::Full => Cmdline::None,
-        };
-        Redact::new(
-            cmdline,
-            hides(RedactChoice::Address),
-            hides(RedactChoice::Uid),
-        )
+        self.redact.redaction(match self.cmdline {
+            CmdlineChoice::None => Cmdline::None,
+            CmdlineChoice::Argv0 => Cmdline::Argv0,
+            CmdlineChoice::Full => Cmdline::Full,
+        })
     }
 }
 

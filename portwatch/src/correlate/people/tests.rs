@@ -238,7 +238,7 @@ fn strings_that_are_not_utf8_keep_their_bytes() {
         .as_mut()
         .and_then(|users| users.first_mut())
     {
-        user.comm = Comm(b"caf\xe9\x1b".to_vec());
+        user.comm = Comm::from(&b"caf\xe9\x1b"[..]);
     }
     let who = of(&connection(OwnerSource::Call), &facts);
     let [osd] = who.processes.as_slice() else {

@@ -40,7 +40,7 @@ impl Stage {
         let user = SocketUser {
             tgid: Tgid(7),
             start: Ktime(9_000_000_000),
-            comm: Comm(b"web".to_vec()),
+            comm: Comm::from(&b"web"[..]),
         };
         let had = [(5, 55), (6, 56)].map(|(fd, inode)| Descriptor {
             inode,

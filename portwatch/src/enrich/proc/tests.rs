@@ -30,7 +30,7 @@ fn our_own_process() {
     assert_eq!(own.cmdline, Some(arguments));
     assert!(!own.cmdline_truncated);
     let comm = std::fs::read(format!("/proc/{}/comm", own.tgid.0)).unwrap();
-    assert_eq!(Some(own.comm.0.as_slice()), comm.strip_suffix(b"\n"));
+    assert_eq!(Some(own.comm.bytes()), comm.strip_suffix(b"\n"));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_name_of_any_bytes() {
     std::os::unix::fs::symlink("/bin/cat", &path).unwrap();
     let child = Waiting::spawn(&mut Command::new(&path)).unwrap();
     let facts = look(child.id());
-    assert_eq!(facts.comm, Comm(name.to_vec()));
+    assert_eq!(facts.comm, Comm::from(&name[..]));
     assert_eq!(facts.ppid, Some(Tgid(std::process::id())));
     assert_eq!(facts.cmdline, Some(vec![path.into_os_string().into_vec()]));
 }
@@ -117,7 +117,7 @@ fn a_stat_line_of_any_name() {
         b") ",
     ] {
         let found = Stat::parse(&stat(5, name, 'S', 3, 71)).unwrap();
-        assert_eq!(found.comm, Comm(name.to_vec()));
+        assert_eq!(found.comm, Comm::from(&name[..]));
         assert_eq!((found.ppid, found.threads), (Tgid(811), 3));
         assert_eq!(found.start, Ktime(710_000_000));
         assert!(found.runs());
@@ -136,7 +136,7 @@ fn a_stat_line_of_any_name() {
 #[test]
 fn a_kernel_workers_long_name_is_cut() {
     let found = Stat::parse(&stat(5, b"kworker/u8:3-events_unbound", 'I', 1, 1)).unwrap();
-    assert_eq!(found.comm, Comm(b"kworker/u8:3-ev".to_vec()));
+    assert_eq!(found.comm, Comm::from(&b"kworker/u8:3-ev"[..]));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn every_field_of_a_process() {
     let expected = ProcessFacts {
         tgid: Tgid(812),
         start: Ktime(9_000_000_000),
-        comm: Comm(b"python3".to_vec()),
+        comm: Comm::from(&b"python3"[..]),
         ppid: Some(Tgid(811)),
         session: Some(Tgid(811)),
         uid: Some(167),
@@ -198,7 +198,7 @@ fn a_process_whose_leader_has_exited_is_read_through_a_thread() {
     let facts = Proc::new(fake.root())
         .process(Tgid(812), Ktime(9_000_000_000))
         .unwrap();
-    assert_eq!(facts.comm, Comm(b"main".to_vec()));
+    assert_eq!(facts.comm, Comm::from(&b"main"[..]));
     assert_eq!(
         facts.exe.as_deref(),
         Some(&b"/usr/bin/python3 (deleted)"[..])

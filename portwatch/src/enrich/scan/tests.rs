@@ -12,7 +12,7 @@ fn socket_55(fd: u32, pid: u32, comm: &str, ticks: u64) -> Descriptor {
         user: SocketUser {
             tgid: Tgid(pid),
             start: Ktime(ticks * 10_000_000),
-            comm: Comm(comm.as_bytes().to_vec()),
+            comm: Comm::from(comm.as_bytes()),
         },
     }
 }

@@ -3,24 +3,31 @@
 //! A pseudonym is an address itself, so that a reader of the JSON can still store it as one: from
 //! 240.0.0.0/4, which no host may use, and from 100::/64, which routers discard (RFC 6666).
 
+use super::numbers::{Numbers, RedactKey};
 use crate::decode::event::unmap;
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Addresses that get a pseudonym of their own; all others share 240.0.0.0 and 100::.
-const LIMIT: usize = 1_000_000;
+/// Names of addresses: in order of appearance, or from a key. Clones give the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Pseudonyms(Arc<Mutex<Names>>);
 
-/// Pseudonyms of one run, given out in order of appearance.
-#[derive(Debug, Default)]
-pub(crate) struct Pseudonyms {
-    v4: HashMap<Ipv4Addr, usize>,
-    v6: HashMap<Ipv6Addr, usize>,
+#[derive(Debug)]
+struct Names {
+    v4: Numbers<Ipv4Addr>,
+    v6: Numbers<Ipv6Addr>,
 }
 
 impl Pseudonyms {
+    pub(crate) fn new(key: Option<RedactKey>) -> Self {
+        Self(Arc::new(Mutex::new(Names {
+            v4: Numbers::new(key),
+            v6: Numbers::new(key),
+        })))
+    }
+
     /// Replaces every address in `text`, bracketed or not, with or without a port.
-    pub(crate) fn replace(&mut self, text: &mut String) {
+    pub(crate) fn replace(&self, text: &mut String) {
         let mut out = String::new();
         let mut done = 0;
         let mut at = 0;
@@ -45,28 +52,25 @@ impl Pseudonyms {
         }
     }
 
-    /// Of one address; wildcard and loopback stay.
-    pub(crate) fn of(&mut self, address: IpAddr) -> IpAddr {
+    /// Of one address; wildcard and loopback stay. Those that come after too many share 240.0.0.0
+    /// and 100::.
+    pub(crate) fn of(&self, address: IpAddr) -> IpAddr {
         if address.is_unspecified() || address.is_loopback() {
             return address;
         }
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match address {
-            IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(
-                0xf000_0000 | u32::try_from(number(&mut self.v4, address)).unwrap_or(0),
-            )),
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
-                (0x0100 << 112) | number(&mut self.v6, address) as u128,
-            )),
+            IpAddr::V4(address) => {
+                let number = names.v4.of(address, &address.octets(), 0x0fff_ffff);
+                let number = u32::try_from(number).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(0xf000_0000 | number))
+            }
+            IpAddr::V6(address) => {
+                let number = names.v6.of(address, &address.octets(), u64::MAX);
+                let number = u128::from(number);
+                IpAddr::V6(Ipv6Addr::from_bits((0x0100 << 112) | number))
+            }
         }
-    }
-}
-
-/// The number of `address`: 1, 2, ... or 0 when there are too many.
-fn number<A: Eq + Hash>(numbers: &mut HashMap<A, usize>, address: A) -> usize {
-    let next = numbers.len() + 1;
-    match next > LIMIT {
-        true => numbers.get(&address).copied().unwrap_or(0),
-        false => *numbers.entry(address).or_insert(next),
     }
 }
 
@@ -106,7 +110,7 @@ mod tests {
 
     fn replaced(text: &str) -> String {
         let mut text = text.to_owned();
-        Pseudonyms::default().replace(&mut text);
+        Pseudonyms::new(None).replace(&mut text);
         text
     }
 
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_pseudonym_is_never_given_twice() {
-        let mut names = Pseudonyms::default();
+        let names = Pseudonyms::new(None);
         let all: std::collections::HashSet<_> = (0..1000)
             .map(|n| names.of(Ipv4Addr::from_bits(0x0a00_0000 + n).into()))
             .collect();

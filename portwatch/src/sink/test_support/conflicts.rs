@@ -65,7 +65,7 @@ pub(in crate::sink) fn endpoint(address: &str, port: u16) -> Endpoint {
 }
 
 /// The founding case.
-pub(in crate::sink) fn conflict() -> Conflict {
+pub(crate) fn conflict() -> Conflict {
     Conflict {
         incident: "60001-tcp-4026531840-1".into(),
         attempt: 1,
@@ -105,6 +105,7 @@ pub(in crate::sink) fn conflict() -> Conflict {
             held_at_least_ms: None,
             closed: None,
             closed_ms: None,
+            time_wait_left_ms: None,
             kernel_user: None,
             processes: vec![ceph_osd()],
         }],

@@ -9,6 +9,7 @@ use jiff::tz::offset;
 fn look(width: Width, coloured: bool) -> Look {
     let palette = Palette::new(coloured);
     Look {
+        run: None,
         zone: TimeZone::fixed(offset(1)),
         data: palette,
         talk: palette,

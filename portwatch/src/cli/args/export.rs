@@ -1,0 +1,97 @@
+//! Options of `export` and `report`.
+
+use super::{EventChoice, RedactArgs, parse};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Everything `export` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Captures, directories of them, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub captures: Vec<PathBuf>,
+
+    /// What to make of them
+    #[arg(long, env = "PORTWATCH_EXPORT_FORMAT", value_name = "FORMAT")]
+    pub format: ExportFormat,
+
+    /// Write here instead of to standard output; what stands there is replaced
+    #[arg(
+        short,
+        long,
+        env = "PORTWATCH_OUTPUT",
+        value_name = "PATH",
+        help_heading = "Output"
+    )]
+    pub output: Option<PathBuf>,
+
+    /// A file for each day and host, in directories date=.../host=... below --output
+    #[arg(long, env = "PORTWATCH_PARTITION", requires = "output", help_heading = "Output",
+          value_parser = parse::flag)]
+    pub partition: bool,
+
+    /// What to export: conflicts, ports taken, ports let go, binds refused for another reason
+    #[arg(
+        long,
+        env = "PORTWATCH_EXPORT_EVENTS",
+        value_delimiter = ',',
+        default_value = "all",
+        help_heading = "Filters"
+    )]
+    pub events: Vec<EventChoice>,
+
+    /// What is left out.
+    #[command(flatten)]
+    pub redact: RedactArgs,
+
+    /// End with status 2 if a part of a capture is missing or damaged
+    #[arg(long, env = "PORTWATCH_STRICT", value_parser = parse::flag)]
+    pub strict: bool,
+}
+
+/// A word of `export --format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A table with typed columns, for DuckDB, Spark and their like
+    Parquet,
+    /// The same table as text
+    Csv,
+    /// The lines of `replay --json --events all`
+    Ndjson,
+    /// A Chrome trace: a timeline to look at in ui.perfetto.dev
+    Perfetto,
+}
+
+impl ExportArgs {
+    /// Two options that cannot both be meant.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let table = matches!(self.format, ExportFormat::Parquet | ExportFormat::Csv);
+        (self.partition && !table).then_some("--partition is for tables: --format parquet or csv")
+    }
+}
+
+/// Everything `report` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Captures, directories of them, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub captures: Vec<PathBuf>,
+
+    /// Write the page here instead of to standard output; what stands there is replaced
+    #[arg(
+        short,
+        long,
+        env = "PORTWATCH_OUTPUT",
+        value_name = "PATH",
+        help_heading = "Output"
+    )]
+    pub output: Option<PathBuf>,
+
+    /// What is left out.
+    #[command(flatten)]
+    pub redact: RedactArgs,
+
+    /// End with status 2 if a part of a capture is missing or damaged
+    #[arg(long, env = "PORTWATCH_STRICT", value_parser = parse::flag)]
+    pub strict: bool,
+}

@@ -1,0 +1,49 @@
+//! `portwatch report`: captures as one HTML page.
+
+use super::args::{EventChoice, ReportArgs};
+use super::exit::Status;
+use super::export::output;
+use super::playback::Playback;
+use crate::capture::CaptureHeader;
+use crate::page::{Page, Source};
+use crate::sink::filter::Selection;
+use crate::sink::redact::Cmdline;
+use anyhow::Result;
+
+/// Makes the page of every capture.
+pub(super) fn run(args: &ReportArgs) -> Result<Status> {
+    let playback = Playback {
+        selection: Selection {
+            events: EventChoice::names(&[EventChoice::All]),
+            ..Selection::default()
+        },
+        redact: args.redact.redaction(Cmdline::Full),
+        neighbours: false,
+        incident_timeout: None,
+        speed: None,
+        bar: true,
+        apart: false,
+    };
+    // Before the captures are read: a place that cannot be written to is no end of a long wait.
+    let (mut out, name) = output(args.output.as_deref())?;
+    let page = Page::default();
+    let outcome = playback.run(&args.captures, &mut |header, _| {
+        Box::new(page.sink(source(header, args)))
+    })?;
+    page.write(&mut out, &name)?;
+    match outcome.damaged && args.strict {
+        true => Ok(Status::Failed),
+        false => Ok(Status::Ran),
+    }
+}
+
+fn source(header: &CaptureHeader, args: &ReportArgs) -> Source {
+    let mut redacted = header.redacted.clone();
+    redacted.extend(args.redact.words().map(str::to_owned));
+    Source {
+        host: header.host.clone(),
+        run: header.run.clone(),
+        redacted,
+        filtered: !header.filtered.is_empty(),
+    }
+}

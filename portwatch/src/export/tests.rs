@@ -1,0 +1,207 @@
+use super::holdings::{Holdings, Since};
+use super::row::Row;
+use super::table::Target;
+use super::{Place, Table, TableFormat, Timeline, wall_ns};
+use crate::report::{Body, OriginName, Report};
+use crate::sink::Sink;
+use crate::sink::test_support::{
+    ANCHOR, assign, conflict, lost, refused, release, report_at, resolved, start, summary,
+};
+use serde_json::Value;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+const S: u64 = 1_000_000_000;
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn place() -> Place {
+    Place {
+        host: "node-7".to_owned(),
+        run: "r1".to_owned(),
+    }
+}
+
+/// One of each kind.
+fn reports() -> Vec<Report> {
+    let mut begin = start();
+    begin.clock = ANCHOR;
+    vec![
+        report_at(0, begin),
+        report_at(S, assign()),
+        report_at(2 * S, conflict()),
+        report_at(3 * S, resolved()),
+        report_at(4 * S, refused()),
+        report_at(5 * S, release()),
+        report_at(6 * S, lost(3)),
+        report_at(7 * S, summary()),
+    ]
+}
+
+fn tell(sink: &mut dyn Sink) {
+    for report in reports() {
+        sink.report(&report).unwrap();
+    }
+}
+
+#[test]
+fn csv_has_a_line_for_each_report_and_every_column_is_documented() {
+    let out = Shared::default();
+    let target = Target::One(Box::new(out.clone()), "memory".to_owned());
+    let table = Table::new(TableFormat::Csv, target).unwrap();
+    tell(&mut table.sink(place()));
+    table.finish().unwrap();
+    let text = out.text();
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let column = |name: &str| names.iter().position(|known| known == name).unwrap();
+    let types: Vec<&str> = rows.iter().map(|row| &row[column("type")]).collect();
+    let expected = [
+        "start", "assign", "conflict", "resolved", "refused", "release", "lost", "summary",
+    ];
+    assert_eq!(types, expected);
+    assert_eq!(&rows[2][column("time")], "2026-11-22T10:15:02.000000Z");
+    assert_eq!(&rows[2][column("port")], "60001");
+    assert_eq!(&rows[2][column("holder_comm")], "ceph-osd");
+    let holders: Value = serde_json::from_str(&rows[2][column("holders")]).unwrap();
+    assert_eq!(holders[0]["processes"][0]["comm"], "ceph-osd");
+    let page = include_str!("../../../docs/fleet.md");
+    for name in &names {
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "`{name}` is not in docs/fleet.md"
+        );
+    }
+}
+
+/// Memory is what is held: a row has no field that the page does not name, and none is left out.
+#[test]
+fn a_row_says_what_its_report_says() {
+    let all = reports();
+    let row = |number: usize| Row::of(&all[number], &place(), ANCHOR);
+    let taken = row(1);
+    assert_eq!(taken.time_ns, ANCHOR.realtime_ns + 1_000_000_000);
+    assert_eq!(taken.time * 1000, taken.time_ns);
+    let Body::Conflict(conflict) = &all[2].body else {
+        panic!("another report")
+    };
+    let failed = row(2);
+    assert_eq!(failed.message.as_deref(), Some(&conflict.message[..]));
+    assert_eq!(failed.holders.unwrap().len(), conflict.holders.len());
+    assert_eq!(row(6).lost, Some(3));
+}
+
+#[test]
+fn a_hold_is_taken_and_let_go() {
+    let [mut taken, mut closed] = [assign(), assign()];
+    (taken.cookie, closed.cookie) = (Some(1), Some(2));
+    let mut let_go = release();
+    let_go.cookie = Some(1);
+    let mut holdings = Holdings::new(0);
+    assert!(
+        holdings
+            .report(&Body::Assign(Box::new(taken.clone())), 10)
+            .is_none()
+    );
+    assert!(
+        holdings
+            .report(&Body::Assign(Box::new(closed)), 20)
+            .is_none()
+    );
+    // listen() on a socket that is bound: nothing new.
+    assert!(
+        holdings
+            .report(&Body::Assign(Box::new(taken.clone())), 25)
+            .is_none()
+    );
+    let held = holdings
+        .report(&Body::Release(Box::new(let_go.clone())), 30)
+        .unwrap();
+    assert_eq!(
+        (held.since, held.until, held.open),
+        (Since::Taken(10), 30, false)
+    );
+    assert_eq!(held.who.pid, taken.process.pid);
+    let rest: Vec<_> = holdings.rest(40).collect();
+    assert_eq!(
+        (rest.len(), rest[0].since, rest[0].open),
+        (1, Since::Taken(20), true)
+    );
+}
+
+/// What nobody saw taken: its beginning is told by the release, or is not known.
+#[test]
+fn an_older_hold_has_no_beginning() {
+    let mut let_go = release();
+    (let_go.cookie, let_go.origin) = (Some(9), Some(OriginName::EphemeralConnect));
+    let_go.held_ms = Some(2);
+    let mut holdings = Holdings::new(5);
+    let body = |release: &crate::report::Release| Body::Release(Box::new(release.clone()));
+    let held = holdings.report(&body(&let_go), 30_000_000).unwrap();
+    assert_eq!(held.since, Since::Taken(28_000_000));
+    let_go.held_ms = None;
+    let held = holdings.report(&body(&let_go), 30_000_000).unwrap();
+    assert_eq!(held.since, Since::Before(5));
+    // Accepted, or not known: no hold of a port of its own.
+    for origin in [None, Some(OriginName::Accepted)] {
+        let_go.origin = origin;
+        assert!(holdings.report(&body(&let_go), 30_000_000).is_none());
+    }
+}
+
+#[test]
+fn a_timeline_is_json_whatever_the_names() {
+    let out = Shared::default();
+    let timeline = Timeline::new(Box::new(out.clone()), "memory");
+    let mut sink = timeline.sink(place());
+    let mut all = reports();
+    if let Body::Assign(assign) = &mut all[1].body {
+        assign.process.comm = "\"},{\"\u{202e}\\".to_owned();
+    }
+    for report in &all {
+        sink.report(report).unwrap();
+    }
+    timeline.finish().unwrap();
+    let text = out.text();
+    assert!(!text.contains('\u{202e}'));
+    let trace: Value = serde_json::from_str(&text).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
+    assert_eq!((of("i"), of("X") >= 2), (1, true), "{text}");
+    let conflict = events.iter().find(|event| event["ph"] == "i").unwrap();
+    assert_eq!(conflict["ts"], 2_000_000.0);
+    assert!(conflict["name"].as_str().unwrap().contains("60001/tcp"));
+    assert_eq!(wall_ns(ANCHOR, all[0].at), ANCHOR.realtime_ns);
+}
+
+#[test]
+fn an_empty_timeline_is_json_too() {
+    let out = Shared::default();
+    let timeline = Timeline::new(Box::new(out.clone()), "memory");
+    timeline.finish().unwrap();
+    let trace: Value = serde_json::from_str(&out.text()).unwrap();
+    assert_eq!(trace["traceEvents"], serde_json::json!([]));
+}

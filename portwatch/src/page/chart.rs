@@ -1,0 +1,389 @@
+//! Coordinates of the two timelines: who held the ports of a range, and who held the ports that
+//! somebody wanted in vain.
+
+use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
+use super::scene::{Contested, Mark, Scene, Span};
+use super::words::{short_time, text, time};
+use crate::report::TransportName;
+
+/// Colours that are told apart; the last one stands for everything else.
+pub(super) const COLOURS: usize = 7;
+/// Width of a chart's plane, in its own units.
+pub(super) const WIDTH: f64 = 960.0;
+/// Left of the plane: labels.
+pub(super) const LEFT: f64 = 120.0;
+/// Contested ports that are drawn.
+const DRAWN: usize = 24;
+/// Height of the lane of one.
+const LANE: f64 = 26.0;
+/// Rows of the range's chart: at most so many, of several rows of the grid each.
+const BANDS: usize = 56;
+const BAND: f64 = 7.0;
+
+/// Programs and their colours: the largest have one of their own.
+pub(super) struct Colours(Vec<u32>);
+
+impl Colours {
+    pub(super) fn new(largest: &[(u32, u64)]) -> Self {
+        let own = largest.iter().map(|(program, _)| *program);
+        Self(
+            own.filter(|program| *program != OTHERS)
+                .take(COLOURS)
+                .collect(),
+        )
+    }
+
+    /// The class of a program: `c0`, ... or `cx`.
+    pub(super) fn class(&self, program: Option<u32>) -> String {
+        let own = self.0.iter().position(|known| Some(*known) == program);
+        own.map_or_else(|| "cx".to_owned(), |number| format!("c{number}"))
+    }
+
+    pub(super) fn legend(&self, names: &[String]) -> Vec<(String, String)> {
+        let name = |program: &u32| names.get(*program as usize).map(|name| text(name));
+        let own = self.0.iter().enumerate();
+        own.filter_map(|(number, program)| Some((format!("c{number}"), name(program)?)))
+            .collect()
+    }
+}
+
+/// The stretch of time that the charts show: from the first event to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    began: i64,
+    ended: i64,
+}
+
+/// A label at the foot of a chart.
+pub(super) struct Tick {
+    pub(super) x: f64,
+    pub(super) label: String,
+    pub(super) anchor: &'static str,
+}
+
+impl Stretch {
+    /// With a little room at both ends.
+    pub(super) fn new(began: i64, ended: i64) -> Self {
+        let room = (ended.saturating_sub(began) / 50).max(1_000_000);
+        Self {
+            began: began.saturating_sub(room),
+            ended: ended.saturating_add(room),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a place on a page")]
+    fn x(self, at: i64) -> f64 {
+        let whole = self.ended.saturating_sub(self.began).max(1) as f64;
+        let since = at.clamp(self.began, self.ended) - self.began;
+        round(LEFT + since as f64 / whole * WIDTH)
+    }
+
+    pub(super) fn ticks(self) -> Vec<Tick> {
+        const TICKS: i64 = 6;
+        let whole = self.ended.saturating_sub(self.began);
+        (0..=TICKS)
+            .map(|n| {
+                let at = self.began.saturating_add(whole / TICKS * n);
+                Tick {
+                    x: self.x(at),
+                    label: short_time(at, whole),
+                    anchor: match n {
+                        0 => "start",
+                        TICKS => "end",
+                        _ => "middle",
+                    },
+                }
+            })
+            .collect()
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// A rectangle of colour.
+pub(super) struct Rect {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) class: String,
+    pub(super) opacity: f64,
+    pub(super) title: String,
+}
+
+/// A failure.
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) title: String,
+}
+
+/// The lane of a port that was wanted in vain.
+pub(super) struct Lane {
+    pub(super) label: String,
+    pub(super) y: f64,
+    pub(super) rects: Vec<Rect>,
+    pub(super) points: Vec<Point>,
+    pub(super) attempts: u64,
+    pub(super) left_out: u64,
+    /// The same as a table.
+    pub(super) rows: Vec<Row>,
+}
+
+pub(super) struct Row {
+    pub(super) what: &'static str,
+    pub(super) program: String,
+    pub(super) pid: u32,
+    pub(super) from: String,
+    pub(super) until: String,
+}
+
+/// Failures of a lane that are drawn and listed.
+const POINTS: usize = 60;
+
+/// The lanes of a scene's contested ports, those with most failures first, and how many are not
+/// drawn.
+pub(super) fn lanes(
+    scene: &Scene,
+    stretch: Stretch,
+    class: &dyn Fn(&str) -> String,
+) -> (Vec<Lane>, usize) {
+    let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
+    ports.sort_by_key(|(port, contested)| (std::cmp::Reverse(contested.attempts), **port));
+    let hidden = ports.len().saturating_sub(DRAWN);
+    ports.truncate(DRAWN);
+    let mut y = 0.0;
+    let lanes = ports.into_iter().map(|((port, transport), contested)| {
+        let label = format!("{port}/{}", transport.word());
+        let lane = lane(label, y, contested, stretch, class);
+        y += LANE;
+        lane
+    });
+    (lanes.collect(), hidden)
+}
+
+fn lane(
+    label: String,
+    y: f64,
+    contested: &Contested,
+    stretch: Stretch,
+    class: &dyn Fn(&str) -> String,
+) -> Lane {
+    let mut spans: Vec<&Span> = contested.spans.iter().collect();
+    spans.sort_by_key(|span| span.since);
+    let rects = spans.iter().map(|span| {
+        let (left, right) = (stretch.x(span.since), stretch.x(span.until));
+        Rect {
+            x: left,
+            y: y + 13.0,
+            width: round((right - left).max(1.5)),
+            height: 10.0,
+            class: class(&span.program),
+            opacity: 1.0,
+            title: format!(
+                "{} ({}) held {label} from {} until {}",
+                text(&span.program),
+                span.pid,
+                since(span),
+                time(span.until)
+            ),
+        }
+    });
+    let points = contested.marks.iter().take(POINTS).map(|mark| Point {
+        x: stretch.x(mark.at),
+        y: y + 7.0,
+        title: format!(
+            "{} ({}) did not get {label} at {}",
+            text(&mark.program),
+            mark.pid,
+            time(mark.at)
+        ),
+    });
+    let mut rows: Vec<(i64, Row)> = spans.iter().map(|span| (span.since, held(span))).collect();
+    rows.extend(
+        contested
+            .marks
+            .iter()
+            .take(POINTS)
+            .map(|mark| (mark.at, wanted(mark))),
+    );
+    rows.sort_by_key(|(at, _)| *at);
+    let shown = contested.marks.len().min(POINTS) as u64;
+    Lane {
+        rects: rects.collect(),
+        points: points.collect(),
+        attempts: contested.attempts,
+        left_out: contested.spans_left_out + contested.attempts.saturating_sub(shown),
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+        label,
+        y,
+    }
+}
+
+fn since(span: &Span) -> String {
+    match span.since_before {
+        true => format!("{} or earlier", time(span.since)),
+        false => time(span.since),
+    }
+}
+
+fn held(span: &Span) -> Row {
+    Row {
+        what: "held",
+        program: text(&span.program),
+        pid: span.pid,
+        from: since(span),
+        until: time(span.until),
+    }
+}
+
+fn wanted(mark: &Mark) -> Row {
+    Row {
+        what: "not got",
+        program: text(&mark.program),
+        pid: mark.pid,
+        from: time(mark.at),
+        until: String::new(),
+    }
+}
+
+/// Height of all lanes.
+#[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+pub(super) fn height(lanes: usize) -> f64 {
+    lanes as f64 * LANE
+}
+
+/// A range over time.
+pub(super) struct RangeChart {
+    pub(super) rects: Vec<Rect>,
+    pub(super) points: Vec<Point>,
+    /// Ports at the left edge of some bands.
+    pub(super) labels: Vec<(f64, String)>,
+    pub(super) height: f64,
+    /// Ports held on average in each of some stretches of time, and by whom most.
+    pub(super) rows: Vec<(String, String, String)>,
+}
+
+/// Draws the part of the grid that holds the range.
+#[expect(clippy::cast_precision_loss, reason = "places on a page")]
+pub(super) fn range_chart(
+    scene: &Scene,
+    grid: &Grid,
+    (axis, stretch): (Axis, Stretch),
+    class: &dyn Fn(u32) -> String,
+    name: &dyn Fn(u32) -> String,
+) -> RangeChart {
+    let (low, high) = scene.range.unwrap_or((0, u16::MAX));
+    let row = |port: u16| (u32::from(port) / PORTS) as usize;
+    let (first, last) = (row(low), row(high).min(ROWS - 1));
+    let each = (last - first + 1).div_ceil(BANDS);
+    let bands = (last - first + 1).div_ceil(each);
+    let mut rects: Vec<Rect> = Vec::new();
+    for band in 0..bands {
+        let rows = first + band * each..(first + (band + 1) * each).min(last + 1);
+        let ports = (rows.len() as u32 * PORTS) as f64;
+        for at in 0..COLUMNS {
+            let cells: Vec<(u32, f64)> =
+                rows.clone().filter_map(|row| grid.cell(at, row)).collect();
+            let held: f64 = cells.iter().map(|(_, held)| held).sum();
+            let Some((most, _)) = cells.iter().max_by(|one, other| one.1.total_cmp(&other.1))
+            else {
+                continue;
+            };
+            let (class, opacity) = (class(*most), shade(held / ports));
+            let (left, right) = (stretch.x(axis.left(at)), stretch.x(axis.left(at + 1)));
+            let y = band as f64 * BAND;
+            // Equal neighbours are one rectangle: a page of a quiet host stays small.
+            if let Some(before) = rects.last_mut()
+                && before.y == y
+                && before.class == class
+                && before.opacity == opacity
+                && (before.x + before.width - left).abs() < 0.2
+            {
+                before.width = round(right - before.x);
+                continue;
+            }
+            rects.push(Rect {
+                x: left,
+                y,
+                width: round((right - left).max(0.5)),
+                height: BAND,
+                class,
+                opacity,
+                title: String::new(),
+            });
+        }
+    }
+    let y = |port: u16| round((row(port) - first) as f64 / each as f64 * BAND + BAND / 2.0);
+    let inside = |port: u16| (low..=high).contains(&port);
+    let mut points: Vec<Point> = Vec::new();
+    for ((port, _), contested) in &scene.contested {
+        for mark in contested.marks.iter().filter(|_| inside(*port)) {
+            let (x, y) = (stretch.x(mark.at), y(*port));
+            if points.len() < 400 && points.iter().all(|point| (point.x, point.y) != (x, y)) {
+                let title = format!(
+                    "{} did not get {port} at {}",
+                    text(&mark.program),
+                    time(mark.at)
+                );
+                points.push(Point { x, y, title });
+            }
+        }
+    }
+    let step = (bands / 6).max(1);
+    let labels = (0..bands).step_by(step).map(|band| {
+        let port = ((first + band * each) as u32 * PORTS).max(u32::from(low));
+        (round(band as f64 * BAND + 8.0), port.to_string())
+    });
+    RangeChart {
+        rects,
+        points,
+        labels: labels.collect(),
+        height: bands as f64 * BAND,
+        rows: averages(grid, axis, (first, last), name),
+    }
+}
+
+/// Five steps, so that neighbours can be joined; the lightest is still seen.
+fn shade(share: f64) -> f64 {
+    match share {
+        ..0.005 => 0.25,
+        ..0.05 => 0.4,
+        ..0.25 => 0.6,
+        ..0.5 => 0.8,
+        _ => 1.0,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an average")]
+fn averages(
+    grid: &Grid,
+    axis: Axis,
+    (first, last): (usize, usize),
+    name: &dyn Fn(u32) -> String,
+) -> Vec<(String, String, String)> {
+    const PARTS: usize = 12;
+    let size = COLUMNS / PARTS;
+    let parts = (0..PARTS).filter_map(|part| {
+        let mut programs = std::collections::HashMap::new();
+        for at in part * size..(part + 1) * size {
+            for row in first..=last {
+                if let Some((most, held)) = grid.cell(at, row) {
+                    *programs.entry(most).or_insert(0.0) += held / size as f64;
+                }
+            }
+        }
+        let all: f64 = programs.values().sum();
+        let most = programs
+            .into_iter()
+            .max_by(|one, other| one.1.total_cmp(&other.1).then(other.0.cmp(&one.0)))?;
+        Some((
+            time(axis.left(part * size)),
+            format!("{all:.1}"),
+            name(most.0),
+        ))
+    });
+    parts.collect()
+}

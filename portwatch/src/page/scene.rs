@@ -1,0 +1,221 @@
+//! One namespace of one host: its range, what was given out of it, and the ports that somebody
+//! wanted in vain.
+
+use super::grid::Grid;
+use crate::export::holdings::{Holding, Who};
+use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
+use std::collections::{BTreeMap, HashMap};
+
+/// Ports whose holders are followed.
+const CONTESTED: usize = 1_000;
+/// Holds of one of them that are kept.
+const SPANS: usize = 200;
+/// Failures of one of them that are kept.
+const MARKS: usize = 500;
+/// Services that are remembered.
+const SERVICES: usize = 4_096;
+
+/// One namespace.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) host: String,
+    pub(super) netns: u32,
+    /// Its range, as last told.
+    pub(super) range: Option<(u16, u16)>,
+    pub(super) reserved: String,
+    pub(super) grid: Grid,
+    /// Ports taken from the range, by port.
+    pub(super) picked: Vec<u32>,
+    pub(super) held: u64,
+    pub(super) incidents: u64,
+    pub(super) services: BTreeMap<(u16, TransportName), Service>,
+    pub(super) contested: HashMap<(u16, TransportName), Contested>,
+}
+
+/// A port that a program asks for by number.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    pub(super) program: String,
+    /// Times that it got the port.
+    pub(super) taken: u64,
+    /// Times that it did not.
+    pub(super) failed: u64,
+}
+
+/// A port that was wanted in vain.
+#[derive(Debug, Default)]
+pub(super) struct Contested {
+    pub(super) attempts: u64,
+    pub(super) spans: Vec<Span>,
+    pub(super) spans_left_out: u64,
+    pub(super) marks: Vec<Mark>,
+}
+
+/// Somebody held it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) program: String,
+    pub(super) pid: u32,
+    pub(super) since: i64,
+    pub(super) until: i64,
+    /// Nobody saw its beginning.
+    pub(super) since_before: bool,
+}
+
+/// Somebody wanted it.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub(super) at: i64,
+    pub(super) program: String,
+    pub(super) pid: u32,
+}
+
+impl Scene {
+    pub(super) fn new(host: &str, netns: u32, began: i64) -> Self {
+        Self {
+            host: host.to_owned(),
+            netns,
+            range: None,
+            reserved: String::new(),
+            grid: Grid::new(began),
+            picked: Vec::new(),
+            held: 0,
+            incidents: 0,
+            services: BTreeMap::new(),
+            contested: HashMap::new(),
+        }
+    }
+
+    pub(super) fn range(&mut self, range: &NetnsRange) {
+        self.range = Some((range.low, range.high));
+        self.reserved.clone_from(&range.reserved);
+    }
+
+    /// A port was taken: by number, or out of the range.
+    pub(super) fn taken(
+        &mut self,
+        origin: Option<OriginName>,
+        port: u16,
+        transport: TransportName,
+        program: &str,
+    ) {
+        match origin {
+            Some(OriginName::ExplicitBind) => self.service(port, transport, program).taken += 1,
+            Some(
+                OriginName::EphemeralConnect
+                | OriginName::EphemeralBind
+                | OriginName::EphemeralAutobind,
+            ) => {
+                if self.picked.is_empty() {
+                    self.picked = vec![0; 65_536];
+                }
+                self.picked[usize::from(port)] += 1;
+            }
+            Some(OriginName::Accepted | OriginName::Kernel) | None => {}
+        }
+    }
+
+    fn service(&mut self, port: u16, transport: TransportName, program: &str) -> &mut Service {
+        let full = self.services.len() >= SERVICES;
+        let key = match full && !self.services.contains_key(&(port, transport)) {
+            // What comes too late is counted at port 0, which no service has.
+            true => (0, transport),
+            false => (port, transport),
+        };
+        let service = self.services.entry(key).or_default();
+        if service.program.is_empty() {
+            program.clone_into(&mut service.program);
+        }
+        service
+    }
+
+    /// A hold that is over, or was not when the run ended.
+    pub(super) fn held(&mut self, holding: &Holding, number: u32) {
+        let Holding {
+            who,
+            transport,
+            local,
+            since,
+            until,
+            ..
+        } = holding;
+        self.held += 1;
+        self.grid.add(number, local.port, since.ns(), *until);
+        if let Some(contested) = self.contested.get_mut(&(local.port, *transport)) {
+            let before = matches!(since, crate::export::holdings::Since::Before(_));
+            contested.span(who, (since.ns(), *until), before);
+        }
+    }
+
+    /// A failed attempt; `new` is the first of its incident.
+    pub(super) fn conflict(&mut self, conflict: &Conflict, at: i64, new: bool) {
+        self.incidents += u64::from(new);
+        self.range
+            .get_or_insert((conflict.range.low, conflict.range.high));
+        let Some(port) = conflict.wanted.port else {
+            return;
+        };
+        let transport = conflict.wanted.transport;
+        let program = &conflict.requester.comm;
+        if conflict.call == crate::report::Call::Bind {
+            self.service(port, transport, program).failed += u64::from(new);
+        }
+        let key = (port, transport);
+        if self.contested.len() >= CONTESTED && !self.contested.contains_key(&key) {
+            return;
+        }
+        let contested = self.contested.entry(key).or_default();
+        contested.attempts += 1;
+        if contested.marks.len() < MARKS {
+            contested.marks.push(Mark {
+                at,
+                program: program.clone(),
+                pid: conflict.requester.pid,
+            });
+        }
+        for holder in conflict.holders.iter().filter(|holder| holder.blocking) {
+            let Some(process) = holder.processes.first() else {
+                continue;
+            };
+            let ms = holder.held_ms.or(holder.held_at_least_ms);
+            let ns = ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
+            let since = at.saturating_sub(ns.saturating_mul(1_000_000));
+            let who = Who {
+                pid: process.pid,
+                start: process.start_time.clone().unwrap_or_default(),
+                comm: process.comm.clone(),
+            };
+            contested.span(&who, (since, at), holder.held_ms.is_none());
+        }
+    }
+}
+
+/// A conflict tells since when in milliseconds: two spans of a process that begin so near are one.
+const NEAR: i64 = 5_000_000;
+
+impl Contested {
+    /// A hold is told at each failure, longer each time, and at its end.
+    fn span(&mut self, who: &Who, (since, until): (i64, i64), since_before: bool) {
+        let same = self.spans.iter_mut().rev().find(|span| {
+            let near = span.since.abs_diff(since) <= NEAR as u64;
+            let both = span.since_before && since_before;
+            span.pid == who.pid && span.program == who.comm && (near || both)
+        });
+        if let Some(span) = same {
+            span.until = span.until.max(until);
+            span.since = span.since.min(since);
+            return;
+        }
+        if self.spans.len() >= SPANS {
+            self.spans_left_out += 1;
+            return;
+        }
+        self.spans.push(Span {
+            program: who.comm.clone(),
+            pid: who.pid,
+            since,
+            until,
+            since_before,
+        });
+    }
+}

@@ -1,0 +1,211 @@
+//! Incidents, told by what they have in common: the port, its loser, its holder and the cause.
+
+use crate::report::{Cause, Certainty, Conflict, Resolved};
+use crate::sink::recent::{INCIDENTS, Recent};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Stories that are told apart; the incidents of others are counted.
+const STORIES: usize = 5_000;
+/// Incidents of a story that are listed.
+pub(super) const LISTED: usize = 12;
+/// Hosts that a story names.
+const HOSTS: usize = 5;
+
+/// What makes two incidents the same story.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    port: Option<u16>,
+    transport: String,
+    loser: String,
+    holder: Option<String>,
+    cause: Cause,
+}
+
+/// One story.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub(super) port: Option<u16>,
+    pub(super) transport: String,
+    pub(super) loser: String,
+    pub(super) holder: Option<String>,
+    pub(super) cause: Cause,
+    pub(super) certainty: Certainty,
+    pub(super) incidents: u64,
+    pub(super) attempts: u64,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) hosts: BTreeSet<String>,
+    pub(super) more_hosts: bool,
+    /// How its incidents ended, by the contract's word.
+    pub(super) ends: BTreeMap<String, u64>,
+    /// The first failure, whole.
+    pub(super) conflict: Conflict,
+    pub(super) listed: Vec<Incident>,
+}
+
+/// One incident of a story.
+#[derive(Debug)]
+pub(super) struct Incident {
+    pub(super) id: String,
+    pub(super) host: String,
+    pub(super) at: i64,
+    pub(super) loser: u32,
+    pub(super) holder: Option<u32>,
+    pub(super) attempts: u64,
+    pub(super) end: Option<(String, u64)>,
+    pub(super) message: String,
+}
+
+/// Every story.
+#[derive(Debug)]
+pub(super) struct Stories {
+    pub(super) all: Vec<Story>,
+    keys: HashMap<Key, usize>,
+    /// Of open incidents: their story and their place in its list.
+    open: Recent<(usize, Option<usize>)>,
+    /// Incidents whose story is not told.
+    pub(super) untold: u64,
+    pub(super) incidents: u64,
+    pub(super) attempts: u64,
+    pub(super) causes: BTreeMap<Cause, u64>,
+    pub(super) losers: HashMap<String, u64>,
+    pub(super) holders: HashMap<String, u64>,
+}
+
+impl Default for Stories {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            keys: HashMap::new(),
+            open: Recent::new(INCIDENTS),
+            untold: 0,
+            incidents: 0,
+            attempts: 0,
+            causes: BTreeMap::new(),
+            losers: HashMap::new(),
+            holders: HashMap::new(),
+        }
+    }
+}
+
+/// Programs that are counted by name.
+const NAMES: usize = 10_000;
+
+fn count(names: &mut HashMap<String, u64>, name: &str) {
+    let known = names.len() < NAMES || names.contains_key(name);
+    let name = if known { name } else { "(others)" };
+    *names.entry(name.to_owned()).or_insert(0) += 1;
+}
+
+/// Who holds the port, as far as a name is known.
+pub(super) fn holder(conflict: &Conflict) -> Option<(u32, &str)> {
+    let processes = conflict.holders.first()?.processes.first()?;
+    Some((processes.pid, &processes.comm))
+}
+
+impl Stories {
+    /// A failed attempt.
+    pub(super) fn conflict(&mut self, conflict: &Conflict, run: &str, host: &str, at: i64) {
+        self.attempts += 1;
+        let id = format!("{run} {}", conflict.incident);
+        if let Some((story, place)) = self.open.get(&id).copied() {
+            if let Some(story) = self.all.get_mut(story) {
+                story.attempts += 1;
+                story.last = story.last.max(at);
+                if let Some(incident) = place.and_then(|place| story.listed.get_mut(place)) {
+                    incident.attempts += 1;
+                }
+            }
+            return;
+        }
+        self.incidents += 1;
+        *self.causes.entry(conflict.cause).or_insert(0) += 1;
+        count(&mut self.losers, &conflict.requester.comm);
+        count(
+            &mut self.holders,
+            holder(conflict).map_or("(none known)", |(_, name)| name),
+        );
+        let story = self.story(conflict, at);
+        let Some(number) = story else {
+            self.untold += 1;
+            self.open.insert(&id, (usize::MAX, None));
+            return;
+        };
+        let story = &mut self.all[number];
+        story.incidents += 1;
+        story.attempts += 1;
+        story.last = story.last.max(at);
+        if story.hosts.len() < HOSTS || story.hosts.contains(host) {
+            story.hosts.insert(host.to_owned());
+        } else {
+            story.more_hosts = true;
+        }
+        let place = (story.listed.len() < LISTED).then(|| {
+            story.listed.push(Incident {
+                id: conflict.incident.clone(),
+                host: host.to_owned(),
+                at,
+                loser: conflict.requester.pid,
+                holder: holder(conflict).map(|(pid, _)| pid),
+                attempts: 1,
+                end: None,
+                message: conflict.message.clone(),
+            });
+            story.listed.len() - 1
+        });
+        self.open.insert(&id, (number, place));
+    }
+
+    /// The story of an incident; `None` where there are too many.
+    fn story(&mut self, conflict: &Conflict, at: i64) -> Option<usize> {
+        let key = Key {
+            port: conflict.wanted.port,
+            transport: conflict.wanted.transport.word(),
+            loser: conflict.requester.comm.clone(),
+            holder: holder(conflict).map(|(_, name)| name.to_owned()),
+            cause: conflict.cause,
+        };
+        if let Some(number) = self.keys.get(&key) {
+            return Some(*number);
+        }
+        if self.all.len() >= STORIES {
+            return None;
+        }
+        self.all.push(Story {
+            port: key.port,
+            transport: key.transport.clone(),
+            loser: key.loser.clone(),
+            holder: key.holder.clone(),
+            cause: key.cause,
+            certainty: conflict.certainty,
+            incidents: 0,
+            attempts: 0,
+            first: at,
+            last: at,
+            hosts: BTreeSet::new(),
+            more_hosts: false,
+            ends: BTreeMap::new(),
+            conflict: conflict.clone(),
+            listed: Vec::new(),
+        });
+        self.keys.insert(key, self.all.len() - 1);
+        Some(self.all.len() - 1)
+    }
+
+    /// An incident's end.
+    pub(super) fn resolved(&mut self, resolved: &Resolved, run: &str) {
+        let id = format!("{run} {}", resolved.incident);
+        let Some((story, place)) = self.open.remove(&id) else {
+            return;
+        };
+        let Some(story) = self.all.get_mut(story) else {
+            return;
+        };
+        let how = resolved.how.word();
+        *story.ends.entry(how.clone()).or_insert(0) += 1;
+        if let Some(incident) = place.and_then(|place| story.listed.get_mut(place)) {
+            incident.end = Some((how, resolved.after_ms));
+            incident.message.clone_from(&resolved.message);
+        }
+    }
+}
