@@ -125,6 +125,13 @@ pub(crate) fn released(sk: u64, cookie: u64) {
     }
 }
 
+/// Somebody waits for the end of this socket; of most nobody does, and that is all they cost.
+#[inline(always)]
+pub(crate) fn wants_end_of(sk: u64) -> bool {
+    let cookie = sock::cookie(sk);
+    cookie != 0 && (config::traffic() || watched::is_holder(cookie))
+}
+
 /// The kernel takes the port from a socket; `left` says what is left of it, as bits of
 /// [`ReleaseRecord`]. Told of sockets whose owner is remembered: of those that are open still
 /// (sockets of the kernel, a connection that was reset), and of connections that live on after their

@@ -75,6 +75,12 @@ pub(crate) fn is_news(tgid: u32, port: u16, settles: bool, picked: bool) -> bool
     true
 }
 
+/// An incident waits for the end of this socket.
+#[inline(always)]
+pub(crate) fn is_holder(cookie: u64) -> bool {
+    WATCHED.get_ptr(cookie).is_some()
+}
+
 /// A holder's socket was closed: true, once, if an incident waits for that.
 #[inline(always)]
 pub(crate) fn holder_closed(cookie: u64) -> bool {

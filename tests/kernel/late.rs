@@ -40,7 +40,6 @@ const fn at_most(case: Case, causes: &'static [&'static str], named: bool) -> (C
 /// made last.
 pub(crate) const ALL: [(&str, (Case, Verdict)); 15] = [
     ("established", proven(ESTABLISHED)),
-    ("syn-sent", proven(SYN_SENT)),
     ("close-wait", proven(CLOSE_WAIT)),
     ("fin-wait", proven(FIN_WAIT)),
     ("listener", proven(LISTENER)),
@@ -69,12 +68,13 @@ pub(crate) const ALL: [(&str, (Case, Verdict)); 15] = [
         "accepted",
         at_most(ACCEPTED, &["accepted-connection", "unknown"], true),
     ),
+    ("syn-sent", proven(SYN_SENT)),
+    ("orphan", at_most(ORPHAN, &["orphan"], false)),
     // Nobody who could be named was ever seen: the state is told, a process is not made up.
     (
         "server TIME_WAIT",
         at_most(SERVER_TIME_WAIT, &["server-time-wait", "unknown"], false),
     ),
-    ("orphan", at_most(ORPHAN, &["orphan"], false)),
     (
         "TIME_WAIT",
         at_most(TIME_WAIT, &["outbound-time-wait", "unknown"], false),

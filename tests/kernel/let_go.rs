@@ -20,12 +20,10 @@ use crate::play::refused;
 const A_MINUTE_AND_MORE: Duration = Duration::from_secs(90);
 
 fn let_go(event: &Event) -> Option<&Release> {
-    match &event.body {
-        Body::Release(release) if release.ended.is_some() && release.local.port == PORT => {
-            Some(release)
-        }
-        _ => None,
-    }
+    let Body::Release(release) = &event.body else {
+        return None;
+    };
+    (release.ended.is_some() && release.local.port == PORT).then_some(release)
 }
 
 /// Whether this run sees functions of the kernel, whatever its backend is; if not, it has said so.

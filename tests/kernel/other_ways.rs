@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use portwatch_tests::contract::Conflict;
-use portwatch_tests::machine::Started;
+use portwatch_tests::machine::{Started, kernel_before};
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{HERE, PORT, Stage};
 use portwatch_tests::trace::Trace;
@@ -84,8 +84,7 @@ fn io_uring() -> Result<()> {
         ensure!(refused == Err("EADDRINUSE".to_owned()), "{refused:?}");
         calls.extend(["listen", "bind"]);
     } else {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        ensure!(before(&release, (6, 11))?, "Linux {release} has no bind()");
+        ensure!(kernel_before((6, 11))?, "this kernel has no bind()");
         holder.tell(&format!("bind l {address}"))?;
         holder.tell("listen l 1")?;
     }
@@ -114,15 +113,6 @@ fn io_uring() -> Result<()> {
         "through io_uring",
         &holder,
     )
-}
-
-/// Whether a release is older than a version.
-fn before(release: &str, version: (u32, u32)) -> Result<bool> {
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-        bail!("`{release}` is no release");
-    };
-    Ok((major, minor) < version)
 }
 
 /// Two binds of i386: by `bind` (361) and, as older C libraries do, by `socketcall` (102). Says 98s,

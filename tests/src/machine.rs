@@ -157,10 +157,10 @@ impl<'a> Started<'a> {
 
     /// The same of the event itself.
     pub fn told_by(event: &'a Event) -> Result<Self> {
-        match &event.body {
-            Body::Start(start) => Ok(Self(start)),
-            _ => anyhow::bail!("no `start`: {event:?}"),
-        }
+        let Body::Start(start) = &event.body else {
+            anyhow::bail!("no `start`: {event:?}");
+        };
+        Ok(Self(start))
     }
 
     /// Whether a warning has these words.
@@ -244,6 +244,17 @@ impl<'a> Started<'a> {
             .filter_map(|hook| hook.get("target")?.as_str())
             .collect()
     }
+}
+
+/// Whether the running kernel is older than a version: for what is known to differ, never for what a
+/// test may leave out.
+pub fn kernel_before(version: (u32, u32)) -> Result<bool> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.trim().split(['.', '-']).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        anyhow::bail!("`{release}` is no release");
+    };
+    Ok((major, minor) < version)
 }
 
 /// Waits until a process has given a signal's handling back to the kernel's default.

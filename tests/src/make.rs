@@ -124,6 +124,8 @@ pub fn crowd(netns: &NetNs, connections: usize) -> Result<Made> {
 
 /// A client that waits for an answer that never comes.
 pub fn syn_sent(netns: &NetNs) -> Result<Made> {
+    // The usual six give up after two minutes, which an emulated machine may need.
+    netns.sysctl("net/ipv4/tcp_syn_retries", "12")?;
     netns.black_hole(NOWHERE.parse()?)?;
     let peer: SocketAddr = format!("{NOWHERE}:80").parse()?;
     let mut client = Puppet::start(netns, "made-client")?;

@@ -13,7 +13,7 @@ use portwatch_common::HookId;
 /// TCP: a connection that ends, a listener that closes, a connect() that fails.
 #[inline(always)]
 fn put_port(sk: u64) {
-    if sock::is_port_socket(sk) && sock::port(sk) != 0 {
+    if traffic::wants_end_of(sk) && sock::is_port_socket(sk) && sock::port(sk) != 0 {
         let left = sock::after_put(sk);
         traffic::let_go(HookId::PUT_PORT, sk, sock::IPPROTO_TCP, left);
     }
@@ -22,7 +22,9 @@ fn put_port(sk: u64) {
 /// TCP: a TIME_WAIT socket that runs out, or makes room for a new connection.
 #[inline(always)]
 fn time_wait_ends(tw: u64) {
-    if let Some(left) = sock::after_time_wait(tw) {
+    if traffic::wants_end_of(tw)
+        && let Some(left) = sock::after_time_wait(tw)
+    {
         traffic::let_go(HookId::TWSK_UNHASH, tw, sock::IPPROTO_TCP, left);
     }
 }
@@ -30,7 +32,7 @@ fn time_wait_ends(tw: u64) {
 /// UDP: also called for sockets that never had a port.
 #[inline(always)]
 fn udp_unhash(sk: u64) {
-    if sock::is_port_socket(sk) && sock::port(sk) != 0 {
+    if traffic::wants_end_of(sk) && sock::is_port_socket(sk) && sock::port(sk) != 0 {
         traffic::let_go(HookId::UDP_UNHASH, sk, sock::protocol(sk), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! cannot be seen there, and neither can it whether the verifier takes a program.
 
 use super::btf::{Btf, Kind};
-use super::functions::{DUTIES, Function};
+use super::functions::{ALL_SERVED, DUTIES, Function};
 use super::offsets::{self, OffsetsError};
 use crate::report::BackendName;
 use serde::Serialize;
@@ -170,8 +170,10 @@ pub fn of(btf: &Btf<'_>) -> Support {
         }
     });
     let has = |function: &Function| btf.function(function.name).is_ok();
+    // Without the others nobody's failure goes untold.
     let by_functions = DUTIES
         .iter()
+        .filter(|duty| duty.bit & ALL_SERVED != 0)
         .all(|duty| duty.ways.iter().any(|way| way.iter().all(&has)));
     let backend = refused.is_none().then(|| {
         if by_functions && btf.enumerator("BPF_TRACE_FEXIT").is_ok() {

@@ -23,7 +23,7 @@ pub(super) fn build(kernel: &Kernel, job: &str) -> Result<PathBuf> {
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
-    for directory in ["bin", "modules"] {
+    for directory in ["bin", "modules", "sbin"] {
         fs::create_dir_all(tree.join(directory))?;
     }
     let busybox = ["/bin/busybox", "/usr/bin/busybox"]
@@ -38,9 +38,14 @@ pub(super) fn build(kernel: &Kernel, job: &str) -> Result<PathBuf> {
     }
     fs::write(tree.join("modules/order"), order)?;
     fs::write(tree.join("job"), job)?;
-    let init = tree.join("init");
-    fs::write(&init, guest::init(kernel))?;
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    for (name, text) in [
+        ("init", guest::init(kernel)),
+        ("sbin/modprobe", guest::MODPROBE.to_owned()),
+    ] {
+        let program = tree.join(name);
+        fs::write(&program, text)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    }
     let image = folder.join("image.cpio");
     pack(&tree, &image)?;
     Ok(image)
