@@ -149,6 +149,32 @@ fn what_is_no_capture_is_refused_with_a_reason() {
     }
 }
 
+/// A field that is added to an answer takes `#[serde(default)]`: without it the answers of old captures
+/// would be skipped without a word.
+#[test]
+fn every_answer_of_a_capture_is_understood() {
+    use portwatch::capture::fact::Fact;
+    use portwatch::capture::{CaptureReader, Piece};
+    for capture in captures() {
+        let mut reader = CaptureReader::new(fs::File::open(&capture).unwrap()).unwrap();
+        let mut answers = 0;
+        while let Some(piece) = reader.next_piece().unwrap() {
+            match piece {
+                Piece::Step(step) => {
+                    for bytes in step.answers.all() {
+                        let fact = rmp_serde::from_slice::<Fact>(bytes);
+                        assert!(fact.is_ok(), "{}: {fact:?}", capture.display());
+                        answers += 1;
+                    }
+                }
+                Piece::Damage(damage) => panic!("{}: {damage}", capture.display()),
+                Piece::Header(_) => {}
+            }
+        }
+        assert!(answers > 10, "{}: {answers} answers", capture.display());
+    }
+}
+
 /// Lines of several runs say which one they are of, in text as in JSON.
 #[test]
 fn several_runs_are_told_apart() {
