@@ -149,6 +149,32 @@ fn what_is_no_capture_is_refused_with_a_reason() {
     }
 }
 
+/// A field that is added to an answer takes `#[serde(default)]`: without it the answers of old captures
+/// would be skipped without a word.
+#[test]
+fn every_answer_of_a_capture_is_understood() {
+    use portwatch::capture::fact::Fact;
+    use portwatch::capture::{CaptureReader, Piece};
+    for capture in captures() {
+        let mut reader = CaptureReader::new(fs::File::open(&capture).unwrap()).unwrap();
+        let mut answers = 0;
+        while let Some(piece) = reader.next_piece().unwrap() {
+            match piece {
+                Piece::Step(step) => {
+                    for bytes in step.answers.all() {
+                        let fact = rmp_serde::from_slice::<Fact>(bytes);
+                        assert!(fact.is_ok(), "{}: {fact:?}", capture.display());
+                        answers += 1;
+                    }
+                }
+                Piece::Damage(damage) => panic!("{}: {damage}", capture.display()),
+                Piece::Header(_) => {}
+            }
+        }
+        assert!(answers > 10, "{}: {answers} answers", capture.display());
+    }
+}
+
 /// Lines of several runs say which one they are of, in text as in JSON.
 #[test]
 fn several_runs_are_told_apart() {
@@ -172,6 +198,107 @@ fn several_runs_are_told_apart() {
         assert!(
             conflict.is_some_and(|line| line.contains("CONFLICT")),
             "{run}\n{text}"
+        );
+    }
+}
+
+/// What a command prints, and how it ends.
+fn told(arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (text, output.status.code())
+}
+
+/// The same address has the same pseudonym wherever the key is the same, and no other way.
+#[test]
+fn pseudonyms_of_a_key_are_the_same_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |name: &str, digits: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, digits).unwrap();
+        path.display().to_string()
+    };
+    let one = key("one", "00112233445566778899aabbccddeeff\n");
+    let other = key("other", "ffeeddccbbaa99887766554433221100\n");
+    let captures = captures();
+    let addresses = |capture: &Path, key: &str| {
+        let capture = capture.display().to_string();
+        let options = ["export", "--format", "ndjson", "--redact", "address"];
+        let (text, status) = told(&[&options[..], &["--redact-key", key, &capture]].concat());
+        assert_eq!(status, Some(0));
+        assert!(!text.contains("10.10.10."), "{text}");
+        let words = text.split('"').filter(|word| word.starts_with("24"));
+        let words = words.filter(|word| word.parse::<std::net::Ipv4Addr>().is_ok());
+        words
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let [first, second] = [&captures[0], &captures[1]].map(|capture| addresses(capture, &one));
+    assert!(!first.is_empty());
+    assert_eq!(
+        first, second,
+        "both captures tell of 10.10.10.1 and 10.10.10.2"
+    );
+    assert!(addresses(&captures[0], &other).is_disjoint(&first));
+    let bad = key("bad", "secret");
+    let capture = captures[0].display().to_string();
+    let options = ["export", "--format", "csv", "--redact", "address"];
+    let (_, status) = told(&[&options[..], &["--redact-key", &bad, &capture]].concat());
+    assert_eq!(status, Some(2));
+}
+
+#[test]
+fn exports_tell_what_a_replay_tells() {
+    for capture in captures() {
+        let lines = replayed(&capture, &["--json", "--events", "all", "--neighbours"]);
+        let path = capture.display().to_string();
+        let (ndjson, _) = told(&["export", "--format", "ndjson", &path]);
+        assert_eq!(ndjson, lines);
+        let (csv, _) = told(&["export", "--format", "csv", &path]);
+        assert!(csv.starts_with("time,time_ns,host,run,type,"), "{csv}");
+        let (trace, _) = told(&["export", "--format", "perfetto", &path]);
+        let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
+        let events = trace["traceEvents"].as_array().unwrap();
+        let conflicts = events.iter().filter(|event| event["ph"] == "i").count();
+        assert_eq!(conflicts, lines.matches(r#""type":"conflict""#).count());
+    }
+}
+
+#[test]
+fn a_cut_capture_is_exported_and_reported_up_to_there() {
+    let whole = fs::read(&captures()[0]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let cut = dir.path().join("cut.pwcap");
+    fs::write(&cut, &whole[..whole.len() - 70]).unwrap();
+    let cut = cut.display().to_string();
+    for (command, status) in [
+        (&["report", &cut][..], 0),
+        (&["report", "--strict", &cut], 2),
+        (&["export", "--format", "perfetto", &cut], 0),
+        (&["export", "--format", "csv", "--strict", &cut], 2),
+        (
+            &[
+                "export",
+                "--format",
+                "perfetto",
+                "--partition",
+                "-o",
+                "x",
+                &cut,
+            ],
+            2,
+        ),
+        (&["export", "--format", "parquet", "/dev/null"], 2),
+    ] {
+        let (text, code) = told(command);
+        assert_eq!(code, Some(status), "{command:?}");
+        assert!(
+            command[0] != "report" || text.contains("not complete"),
+            "{text}"
         );
     }
 }

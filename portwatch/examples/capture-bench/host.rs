@@ -207,40 +207,18 @@ pub(crate) fn process(task: &Task) -> ProcessFacts {
         b"/etc/app/config.yaml",
         b"--verbose",
     ];
-    let mut facts: ProcessFacts = ProcessFacts {
+    ProcessFacts {
         exe: Some([b"/usr/bin/", &name[..]].concat()),
         cmdline: Some(arguments.map(<[u8]>::to_vec).to_vec()),
         cgroup: Some(format!("/system.slice/{unit}")),
+        systemd_unit: Some(Some(unit)),
+        container: Some(None),
         uid: Some(task.uid),
         ppid: Some(Tgid(1)),
-        ..empty(
+        ..ProcessFacts::named(
             Tgid(task.tgid),
             Ktime(task.start_time / 10_000_000 * 10_000_000),
+            Comm::from(&name[..]),
         )
-    };
-    facts.comm = Comm::from(&name[..]);
-    facts.systemd_unit = Some(Some(unit));
-    facts.container = Some(None);
-    facts
-}
-
-fn empty(tgid: Tgid, start: Ktime) -> ProcessFacts {
-    ProcessFacts {
-        tgid,
-        start,
-        comm: Comm::default(),
-        ppid: None,
-        session: None,
-        uid: None,
-        exe: None,
-        cmdline: None,
-        cmdline_truncated: false,
-        cgroup: None,
-        systemd_unit: None,
-        socket_unit: None,
-        container: None,
-        container_runtime: None,
-        container_name: None,
-        pod_uid: None,
     }
 }

@@ -63,7 +63,12 @@ impl Playback {
         };
         let shown = self.bar && self.speed.is_none() && io::stderr().is_terminal();
         let bar = match shown {
-            true => bar(captures),
+            true => {
+                let bar = bar(captures);
+                // A block is read at once and played for a while: the clock goes on meanwhile.
+                bar.enable_steady_tick(Duration::from_millis(250));
+                bar
+            }
             false => ProgressBar::hidden(),
         };
         let mut listener = Listener {

@@ -38,8 +38,11 @@ pub enum Unwatch {
 pub struct Incidents {
     timeout: u64,
     settle: u64,
-    /// In the order in which they were opened.
-    open: Vec<Incident>,
+    /// In the order in which they were opened; boxed, since the oldest makes room for the newest
+    /// where failures storm.
+    open: Vec<Box<Incident>>,
+    /// No deadline lies before this.
+    quiet_until: Ktime,
     numbers: Numbers,
     unwatch: Vec<Unwatch>,
 }
@@ -52,6 +55,7 @@ impl Incidents {
             timeout: nanos(timeout),
             settle: nanos(settle),
             open: Vec::new(),
+            quiet_until: Ktime(0),
             numbers: Numbers::default(),
             unwatch: Vec::new(),
         }
@@ -63,12 +67,13 @@ impl Incidents {
         let key = Key::of(failure);
         let same = |incident: &Incident| incident.key == key;
         let goes_on = |incident: &Incident| incident.goes_on_with(&key, failure);
-        let known = self.open.iter().position(goes_on);
-        let known = known.or_else(|| self.open.iter().position(same));
+        let known = self.open.iter().position(|incident| goes_on(incident));
+        let known = known.or_else(|| self.open.iter().position(|incident| same(incident)));
         let dropped = if known.is_none() { self.make_room() } else { 0 };
         let index = known.unwrap_or_else(|| {
             let id = self.numbers.next(key.port, key.transport, key.netns);
-            self.open.push(Incident::new(key, id, failure, verdict));
+            self.open
+                .push(Box::new(Incident::new(key, id, failure, verdict)));
             self.open.len() - 1
         });
         let Some(incident) = self.open.get_mut(index) else {
@@ -78,6 +83,8 @@ impl Incidents {
         verdict.conflict.incident.clone_from(&incident.id);
         verdict.conflict.attempt = incident.attempts;
         verdict.conflict.port_range = incident.port_range();
+        let deadline = incident.deadline(self.timeout, self.settle);
+        self.quiet_until = self.quiet_until.min(deadline);
         self.forget_sockets(left);
         dropped
     }
@@ -88,13 +95,15 @@ impl Incidents {
             incident.note_other(assign);
             incident.note_half(assign);
         }
+        // One that took another port ends sooner now.
+        self.quiet_until = Ktime(0);
         let done: Vec<_> = self
             .open
             .extract_if(.., |incident| incident.is_satisfied_by(assign))
             .collect();
         for incident in done {
             let freed = incident.freed(assign);
-            self.close(incident, assign.time, How::GotPort, freed, out);
+            self.close(*incident, assign.time, How::GotPort, freed, out);
         }
     }
 
@@ -125,7 +134,7 @@ impl Incidents {
             })
             .collect();
         for incident in done {
-            self.close(incident, exit.time, How::Exited, None, out);
+            self.close(*incident, exit.time, How::Exited, None, out);
         }
         for incident in &mut self.open {
             if incident.exited.len() < MAX_EXITED {
@@ -136,6 +145,9 @@ impl Incidents {
 
     /// Closes every incident whose deadline is not after `now`, earliest first.
     pub fn tick(&mut self, now: Ktime, out: &mut Vec<Report>) {
+        if now < self.quiet_until {
+            return;
+        }
         let (timeout, settle) = (self.timeout, self.settle);
         let mut done: Vec<_> = self
             .open
@@ -149,8 +161,9 @@ impl Incidents {
             } else {
                 How::GaveUp
             };
-            self.close(incident, at, how, None, out);
+            self.close(*incident, at, how, None, out);
         }
+        self.quiet_until = self.next_deadline().unwrap_or(Ktime(u64::MAX));
     }
 
     /// The earliest deadline; `None` = no incident is open.
@@ -170,7 +183,7 @@ impl Incidents {
             .extract_if(.., |incident| incident.other.is_some())
             .collect();
         for incident in settled {
-            self.close(incident, now, How::OtherPort, None, out);
+            self.close(*incident, now, How::OtherPort, None, out);
         }
     }
 

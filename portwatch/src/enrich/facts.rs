@@ -58,6 +58,31 @@ pub struct ProcessFacts {
     pub pod_uid: Option<String>,
 }
 
+impl ProcessFacts {
+    /// A process of which nothing is known but its name.
+    #[must_use]
+    pub fn named(tgid: Tgid, start: Ktime, comm: Comm) -> Self {
+        Self {
+            tgid,
+            start,
+            comm,
+            ppid: None,
+            session: None,
+            uid: None,
+            exe: None,
+            cmdline: None,
+            cmdline_truncated: false,
+            cgroup: None,
+            systemd_unit: None,
+            socket_unit: None,
+            container: None,
+            container_runtime: None,
+            container_name: None,
+            pod_uid: None,
+        }
+    }
+}
+
 /// A field that is there is known, also where it says none: without this, serde takes a null for an
 /// absent field.
 fn known<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {

@@ -126,24 +126,8 @@ impl Facts for Noted {
 
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         self.0.push(format!("process {} {}", tgid.0, start.0));
-        (tgid != Tgid(9)).then(|| ProcessFacts {
-            tgid,
-            start: Ktime(start.0 / 10_000_000 * 10_000_000),
-            comm: Comm::from(&b"x"[..]),
-            ppid: None,
-            session: None,
-            uid: None,
-            exe: None,
-            cmdline: None,
-            cmdline_truncated: false,
-            cgroup: None,
-            systemd_unit: None,
-            socket_unit: None,
-            container: None,
-            container_runtime: None,
-            container_name: None,
-            pod_uid: None,
-        })
+        let start = Ktime(start.0 / 10_000_000 * 10_000_000);
+        (tgid != Tgid(9)).then(|| ProcessFacts::named(tgid, start, Comm::from(&b"x"[..])))
     }
 
     fn socket_users(&mut self, inodes: &[u64], _at: Ktime) -> Option<Vec<(u64, SocketUser)>> {

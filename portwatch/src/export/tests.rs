@@ -97,7 +97,70 @@ fn csv_has_a_line_for_each_report_and_every_column_is_documented() {
     }
 }
 
-/// Memory is what is held: a row has no field that the page does not name, and none is left out.
+/// The columns and how many rows.
+fn read(parquet: Vec<u8>) -> (Vec<(String, String)>, usize) {
+    use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let bytes = bytes::Bytes::from(parquet);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let columns = builder.schema().fields().iter();
+    let columns = columns
+        .map(|field| (field.name().clone(), field.data_type().to_string()))
+        .collect();
+    let rows = builder
+        .build()
+        .unwrap()
+        .map(|batch| batch.unwrap().num_rows());
+    (columns, rows.sum())
+}
+
+#[test]
+fn parquet_has_typed_columns_and_every_row() {
+    let out = Shared::default();
+    let target = Target::One(Box::new(out.clone()), "memory".to_owned());
+    let table = Table::new(TableFormat::Parquet, target).unwrap();
+    // More than one batch.
+    for _ in 0..300 {
+        tell(&mut table.sink(place()));
+    }
+    table.finish().unwrap();
+    let (columns, rows) = read(out.0.lock().unwrap().clone());
+    assert_eq!(rows, 300 * 8);
+    let of = |name: &str| {
+        let column = columns.iter().find(|(known, _)| known == name);
+        column.map(|(_, kind)| kind.as_str()).unwrap_or_default()
+    };
+    assert_eq!(of("time"), "Timestamp(µs, \"UTC\")");
+    assert_eq!(
+        [of("port"), of("cookie"), of("host"), of("complete")],
+        ["Int32", "Int64", "Utf8", "Boolean"]
+    );
+    assert_eq!(of("cause"), "Utf8");
+    assert!(of("holders").contains("Struct"), "{}", of("holders"));
+}
+
+#[test]
+fn a_partition_is_a_file_for_each_day_without_what_its_path_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::new(
+        TableFormat::Parquet,
+        Target::Partitioned(dir.path().to_owned()),
+    )
+    .unwrap();
+    let mut sink = table.sink(place());
+    tell(&mut sink);
+    // The next day.
+    sink.report(&report_at(86_400 * S, assign())).unwrap();
+    table.finish().unwrap();
+    for (path, expected) in [
+        ("date=2026-11-22/host=node-7/r1-0.parquet", 8),
+        ("date=2026-11-23/host=node-7/r1-1.parquet", 1),
+    ] {
+        let (columns, rows) = read(std::fs::read(dir.path().join(path)).unwrap());
+        assert_eq!(rows, expected, "{path}");
+        assert!(columns.iter().all(|(name, _)| name != "host"));
+    }
+}
+
 #[test]
 fn a_row_says_what_its_report_says() {
     let all = reports();

@@ -169,16 +169,18 @@ impl Incident {
         let (Some((low, high)), Some(port)) = (self.span, key.port) else {
             return false;
         };
+        let next = high.checked_add(1) == Some(port) && failure.time.since(self.last) <= NEXT;
+        let again = low < high && (low..=high).contains(&port);
+        if !(next || again) {
+            return false;
+        }
         let same = Key {
             port: self.key.port,
             ..*key
         } == self.key;
-        let next = high.checked_add(1) == Some(port) && failure.time.since(self.last) <= NEXT;
-        let again = low < high && (low..=high).contains(&port);
         same && matches!(self.call, Call::Bind | Call::Listen)
             && self.call == failure.call
             && self.address == failure.wanted.addr
-            && (next || again)
     }
 
     /// The moment at which the incident closes if nothing more comes.
