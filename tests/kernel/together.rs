@@ -91,19 +91,18 @@ fn every_older_holder_is_found() -> Result<()> {
     let Some(stage) = Stage::set()? else {
         return Ok(());
     };
-    let (all, options) = namespaces(late::ALL.len())?;
+    let (all, options) = namespaces(late::lasting().len())?;
     let mut made = Vec::new();
-    for ((name, (case, _)), netns) in late::ALL.iter().zip(&all) {
+    for ((name, (case, _)), netns) in late::lasting().iter().zip(&all) {
         made.push((case.make)(netns).with_context(|| format!("making: {name}"))?);
     }
     let mut tracer = start(&stage, &options)?;
     let mut wrong = Vec::new();
-    // The youngest first: TIME_WAIT lasts a minute.
-    let tries = late::ALL.iter().zip(&all).zip(&made).rev();
+    let tries = late::lasting().iter().zip(&all).zip(&made);
     for (((name, (case, right)), netns), made) in tries {
         if let Err(error) = try_one(&mut tracer, netns, made, case.kind, right) {
             wrong.push(format!("{name}: {error:#}"));
         }
     }
-    judge(&wrong, tracer, late::ALL.len())
+    judge(&wrong, tracer, late::lasting().len())
 }
