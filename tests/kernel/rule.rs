@@ -112,6 +112,13 @@ fn run(late: bool, seeds: &[u64], batch: usize, time: Duration) -> Result<()> {
             "seed {seed}, late: {late}: {:?}",
             play.tally()
         )?;
+        // `unknown` is honest, and no answer: of what was seen from the start it is seldom due.
+        let tally = play.tally();
+        let rarely = if late { 3 } else { 10 };
+        ensure!(
+            tally.unknown_cause * rarely <= tally.refused.max(50),
+            "the cause of too many is unknown: {tally:?}"
+        );
         play.finish()?;
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
