@@ -283,7 +283,7 @@ pub(super) fn range_chart(
     let mut rects: Vec<Rect> = Vec::new();
     for band in 0..bands {
         let rows = first + band * each..(first + (band + 1) * each).min(last + 1);
-        let ports = (rows.len() as u32 * PORTS) as f64;
+        let ports = rows.len() as f64 * f64::from(PORTS);
         for at in 0..COLUMNS {
             let cells: Vec<(u32, f64)> =
                 rows.clone().filter_map(|row| grid.cell(at, row)).collect();
@@ -334,7 +334,7 @@ pub(super) fn range_chart(
     }
     let step = (bands / 6).max(1);
     let labels = (0..bands).step_by(step).map(|band| {
-        let port = ((first + band * each) as u32 * PORTS).max(u32::from(low));
+        let port = ((first + band * each) * PORTS as usize).max(usize::from(low));
         (round(band as f64 * BAND + 8.0), port.to_string())
     });
     RangeChart {
