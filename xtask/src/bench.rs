@@ -28,7 +28,7 @@ const ROUNDS: usize = 3;
 const DUCKDB: &str = "import duckdb, sys, time
 began = time.process_time()
 con = duckdb.connect(config={'threads': 1})
-rows = con.sql(f\"select count(*) from read_json('{sys.argv[1]}', format='newline_delimited') where type = 'assign' or type = 'release'\").fetchone()[0]
+rows = con.execute(f\"select count(*) from read_json('{sys.argv[1]}', format='newline_delimited') where type = 'assign' or type = 'release'\").fetchone()[0]
 print(rows / (time.process_time() - began))";
 
 /// Builds, measures and judges.

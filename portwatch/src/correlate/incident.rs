@@ -40,6 +40,10 @@ pub struct Incidents {
     settle: u64,
     /// In the order in which they were opened; boxed, since the oldest makes room for the newest
     /// where failures storm.
+    #[expect(
+        clippy::vec_box,
+        reason = "an incident is large, and all behind the oldest are moved"
+    )]
     open: Vec<Box<Incident>>,
     /// No deadline lies before this.
     quiet_until: Ktime,

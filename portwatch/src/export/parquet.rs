@@ -72,11 +72,11 @@ fn fields(without: &[&str]) -> serde_arrow::Result<Vec<FieldRef>> {
 
 /// The system's own error where there is one: a reader that is gone is told apart.
 fn failed(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => *source,
-            Err(source) => io::Error::other(source),
-        },
-        other => io::Error::other(other),
+    let ParquetError::External(source) = error else {
+        return io::Error::other(error);
+    };
+    match source.downcast::<io::Error>() {
+        Ok(source) => *source,
+        Err(source) => io::Error::other(source),
     }
 }

@@ -7,7 +7,7 @@ use super::partition::{COLUMNS, create, date, path};
 use super::row::Row;
 use crate::advise::PortList;
 use crate::report::{Body, ClockAnchor, Report};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Sink, SinkError, outlet};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -186,13 +186,7 @@ impl OneFile {
 }
 
 fn failed(name: &str) -> impl FnOnce(io::Error) -> SinkError + '_ {
-    move |source| match source.kind() {
-        io::ErrorKind::BrokenPipe => SinkError::Closed,
-        _ => SinkError::Write {
-            output: name.to_owned(),
-            source,
-        },
-    }
+    move |source| outlet::failed(name, source)
 }
 
 /// One run's way into the table.

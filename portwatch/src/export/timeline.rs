@@ -10,7 +10,7 @@ use super::{Place, wall_ns};
 use crate::report::time::human;
 use crate::report::{Body, ClockAnchor, Conflict, Endpoint, Report, Resolved, TransportName};
 use crate::sink::json::to_string;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Sink, SinkError, outlet};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -86,13 +86,7 @@ impl Timeline {
 
     fn with(&self, write: impl FnOnce(&mut Trace) -> io::Result<()>) -> Result<(), SinkError> {
         let mut trace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut trace).map_err(|source| match source.kind() {
-            io::ErrorKind::BrokenPipe => SinkError::Closed,
-            _ => SinkError::Write {
-                output: trace.name.clone(),
-                source,
-            },
-        })
+        write(&mut trace).map_err(|source| outlet::failed(&trace.name, source))
     }
 }
 
@@ -113,14 +107,14 @@ impl Trace {
     }
 
     /// One event at `at`; `more` are its fields.
-    fn event(&mut self, at: i64, more: Value) -> io::Result<()> {
+    fn event(&mut self, at: i64, more: &Value) -> io::Result<()> {
         self.head(at)?;
         let separator = if self.first { "\n" } else { ",\n" };
         self.first = false;
         let since = i128::from(at) - i128::from(self.zero.unwrap_or(at));
         let sign = if since < 0 { "-" } else { "" };
         let since = since.unsigned_abs();
-        let fields = to_string(&more);
+        let fields = to_string(more);
         write!(
             self.out,
             r#"{separator}{{"ts":{sign}{}.{:03},{}"#,
@@ -142,7 +136,7 @@ impl Trace {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         let name = format!("{} {} on {}", who.comm, who.pid, place.host);
-        self.event(at, json!({"ph": "M", "pid": id, "tid": STORIES, "name": "process_name", "args": {"name": name}}))?;
+        self.event(at, &json!({"ph": "M", "pid": id, "tid": STORIES, "name": "process_name", "args": {"name": name}}))?;
         let lanes = Lanes::default();
         let stories = Lanes::default();
         self.tracks.insert(key, Track { id, lanes, stories });
@@ -168,9 +162,9 @@ impl Trace {
         // Incidents overlap seldom: even lanes are theirs, so that the two never meet.
         let tid = lane.saturating_mul(2).saturating_add(u32::from(!story));
         if new {
-            self.event(since, json!({"ph": "M", "pid": id, "tid": tid, "name": "thread_name", "args": {"name": name}}))?;
+            self.event(since, &json!({"ph": "M", "pid": id, "tid": tid, "name": "thread_name", "args": {"name": name}}))?;
             let order = if story { 0 } else { i64::from(lane) + 1 };
-            self.event(since, json!({"ph": "M", "pid": id, "tid": tid, "name": "thread_sort_index", "args": {"sort_index": order}}))?;
+            self.event(since, &json!({"ph": "M", "pid": id, "tid": tid, "name": "thread_sort_index", "args": {"sort_index": order}}))?;
         }
         Ok((id, tid))
     }
@@ -191,7 +185,7 @@ impl Trace {
         let category = if story { "incident" } else { "port" };
         self.event(
             span.0,
-            json!({"ph": "X", "dur": length, "pid": pid, "tid": tid, "cat": category, "name": name, "args": args}),
+            &json!({"ph": "X", "dur": length, "pid": pid, "tid": tid, "cat": category, "name": name, "args": args}),
         )
     }
 }
@@ -249,7 +243,7 @@ impl TimelineSink {
             let pid = trace.track(&self.place, &who, at)?;
             trace.event(
                 at,
-                json!({"ph": "i", "s": "p", "pid": pid, "tid": STORIES, "cat": "conflict", "name": name, "args": args}),
+                &json!({"ph": "i", "s": "p", "pid": pid, "tid": STORIES, "cat": "conflict", "name": name, "args": args}),
             )
         })?;
         let tries = self.tries.entry(conflict.incident.clone());

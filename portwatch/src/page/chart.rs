@@ -2,7 +2,7 @@
 //! somebody wanted in vain.
 
 use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
-use super::scene::{Contested, Mark, Scene, Span};
+use super::scene::{CONTESTED, Contested, Mark, Scene, Span};
 use super::words::{short_time, text, time};
 use crate::report::TransportName;
 
@@ -140,6 +140,9 @@ pub(super) struct Row {
     pub(super) until: String,
 }
 
+/// Failures that are marked in the chart of a range.
+const MARKS: usize = 400;
+
 /// Failures of a lane that are drawn and listed.
 const POINTS: usize = 60;
 
@@ -259,6 +262,8 @@ pub(super) fn height(lanes: usize) -> f64 {
 pub(super) struct RangeChart {
     pub(super) rects: Vec<Rect>,
     pub(super) points: Vec<Point>,
+    /// There were more failures than marks.
+    pub(super) some_marks: bool,
     /// Ports at the left edge of some bands.
     pub(super) labels: Vec<(f64, String)>,
     pub(super) height: f64,
@@ -283,7 +288,7 @@ pub(super) fn range_chart(
     let mut rects: Vec<Rect> = Vec::new();
     for band in 0..bands {
         let rows = first + band * each..(first + (band + 1) * each).min(last + 1);
-        let ports = (rows.len() as u32 * PORTS) as f64;
+        let ports = rows.len() as f64 * f64::from(PORTS);
         for at in 0..COLUMNS {
             let cells: Vec<(u32, f64)> =
                 rows.clone().filter_map(|row| grid.cell(at, row)).collect();
@@ -322,7 +327,7 @@ pub(super) fn range_chart(
     for ((port, _), contested) in &scene.contested {
         for mark in contested.marks.iter().filter(|_| inside(*port)) {
             let (x, y) = (stretch.x(mark.at), y(*port));
-            if points.len() < 400 && points.iter().all(|point| (point.x, point.y) != (x, y)) {
+            if points.len() < MARKS && points.iter().all(|point| (point.x, point.y) != (x, y)) {
                 let title = format!(
                     "{} did not get {port} at {}",
                     text(&mark.program),
@@ -334,10 +339,11 @@ pub(super) fn range_chart(
     }
     let step = (bands / 6).max(1);
     let labels = (0..bands).step_by(step).map(|band| {
-        let port = ((first + band * each) as u32 * PORTS).max(u32::from(low));
+        let port = ((first + band * each) * PORTS as usize).max(usize::from(low));
         (round(band as f64 * BAND + 8.0), port.to_string())
     });
     RangeChart {
+        some_marks: points.len() >= MARKS || scene.contested.len() >= CONTESTED,
         rects,
         points,
         labels: labels.collect(),

@@ -7,7 +7,7 @@ use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
 use std::collections::{BTreeMap, HashMap};
 
 /// Ports whose holders are followed.
-const CONTESTED: usize = 1_000;
+pub(super) const CONTESTED: usize = 1_000;
 /// Holds of one of them that are kept.
 const SPANS: usize = 200;
 /// Failures of one of them that are kept.

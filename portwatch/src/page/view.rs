@@ -9,9 +9,9 @@ use super::scene::Scene;
 use super::story_view::{StoryView, stories_told};
 use super::words::{counted, machine_time, number, text, time};
 use crate::report::time::human;
-use crate::sink::SinkError;
+use crate::sink::{SinkError, outlet};
 use askama::Template;
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::PoisonError;
 
 /// Rows of a tally.
@@ -82,13 +82,7 @@ impl Page {
         let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let html = Html::of(std::mem::take(&mut gathered));
         let written = html.write_into(&mut *out).and_then(|()| out.flush());
-        written.map_err(|source| match source.kind() {
-            io::ErrorKind::BrokenPipe => SinkError::Closed,
-            _ => SinkError::Write {
-                output: name.to_owned(),
-                source,
-            },
-        })
+        written.map_err(|source| outlet::failed(name, source))
     }
 }
 

@@ -107,7 +107,7 @@ impl Outlet for Direct {
 }
 
 /// What a failed write means.
-pub(super) fn failed(output: &str, source: io::Error) -> SinkError {
+pub(crate) fn failed(output: &str, source: io::Error) -> SinkError {
     if source.kind() == io::ErrorKind::BrokenPipe {
         return SinkError::Closed;
     }

@@ -56,7 +56,7 @@ pub(super) fn process(tgid: u32, name: &[u8]) -> ProcessFacts {
     ProcessFacts {
         tgid: Tgid(tgid),
         start: Ktime(5),
-        comm: Comm::from(&name[..]),
+        comm: Comm::from(name),
         ppid: Some(Tgid(1)),
         session: Some(Tgid(9)),
         uid: None,

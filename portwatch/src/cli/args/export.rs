@@ -12,7 +12,12 @@ pub struct ExportArgs {
     pub captures: Vec<PathBuf>,
 
     /// What to make of them
-    #[arg(long, env = "PORTWATCH_EXPORT_FORMAT", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "PORTWATCH_FORMAT",
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     pub format: ExportFormat,
 
     /// Write here instead of to standard output; what stands there is replaced
@@ -33,7 +38,7 @@ pub struct ExportArgs {
     /// What to export: conflicts, ports taken, ports let go, binds refused for another reason
     #[arg(
         long,
-        env = "PORTWATCH_EXPORT_EVENTS",
+        env = "PORTWATCH_EVENTS",
         value_delimiter = ',',
         default_value = "all",
         help_heading = "Filters"
@@ -45,7 +50,7 @@ pub struct ExportArgs {
     pub redact: RedactArgs,
 
     /// End with status 2 if a part of a capture is missing or damaged
-    #[arg(long, env = "PORTWATCH_STRICT", value_parser = parse::flag)]
+    #[arg(long, env = "PORTWATCH_STRICT", help_heading = "Replay", value_parser = parse::flag)]
     pub strict: bool,
 }
 
@@ -92,6 +97,6 @@ pub struct ReportArgs {
     pub redact: RedactArgs,
 
     /// End with status 2 if a part of a capture is missing or damaged
-    #[arg(long, env = "PORTWATCH_STRICT", value_parser = parse::flag)]
+    #[arg(long, env = "PORTWATCH_STRICT", help_heading = "Replay", value_parser = parse::flag)]
     pub strict: bool,
 }

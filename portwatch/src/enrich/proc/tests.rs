@@ -117,7 +117,7 @@ fn a_stat_line_of_any_name() {
         b") ",
     ] {
         let found = Stat::parse(&stat(5, name, 'S', 3, 71)).unwrap();
-        assert_eq!(found.comm, Comm::from(&name[..]));
+        assert_eq!(found.comm, Comm::from(name));
         assert_eq!((found.ppid, found.threads), (Tgid(811), 3));
         assert_eq!(found.start, Ktime(710_000_000));
         assert!(found.runs());
