@@ -195,7 +195,7 @@ fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
         "{text}"
     );
     ensure!(
-        conflict.certainty == "exact"
+        conflict.certainty == "remembered"
             && !conflict.message.contains("no longer")
             && conflict
                 .advice

@@ -1,6 +1,6 @@
 //! The one scene of these tests: somebody has port 60001, somebody else wants it.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use portwatch_tests::event::Event;
 use portwatch_tests::expect::Expected;
 use portwatch_tests::make::Made;
@@ -64,6 +64,7 @@ pub(crate) fn conflict(
     let event = tracer.wait_conflict(PORT)?;
     let trace = tracer.finish()?;
     check(&event, made, &binder, right)?;
+    says_how_long(&event)?;
     trace.check(true)?;
     one_incident(&trace)
 }
@@ -105,15 +106,27 @@ pub(crate) fn check(event: &Event, made: &Made, binder: &Puppet, right: &Verdict
         inode: made.inode,
     }
     .check(event)?;
-    let blocking = event.conflict().map(|conflict| conflict.holders.iter());
-    let mut accused = blocking
-        .into_iter()
-        .flatten()
-        .filter(|holder| holder.blocking)
-        .flat_map(|holder| &holder.processes);
+    let conflict = event.conflict().context("no conflict")?;
+    let blocking = conflict.holders.iter().filter(|holder| holder.blocking);
+    let mut accused = blocking.flat_map(|holder| &holder.processes);
     ensure!(
         accused.all(|process| process.pid == made.holder.pid()),
         "somebody else is accused as well: {event:#?}"
+    );
+    Ok(())
+}
+
+/// Whoever waits for TIME_WAIT wants to know how long.
+fn says_how_long(event: &Event) -> Result<()> {
+    let conflict = event.conflict().context("no conflict")?;
+    let waiting = conflict
+        .holders
+        .iter()
+        .filter(|holder| holder.state == "time_wait");
+    let mut left = waiting.map(|holder| holder.time_wait_left_ms);
+    ensure!(
+        left.all(|left| left.is_some_and(|left| (1..=60_000).contains(&left))),
+        "TIME_WAIT does not say how long it goes on: {conflict:#?}"
     );
     Ok(())
 }

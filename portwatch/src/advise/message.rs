@@ -62,13 +62,13 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
     match conflict.cause {
         Cause::OutboundConnection => outbound(conflict, holder, ground),
         Cause::OutboundTimeWait => format!(
-            "TIME_WAIT still holds the port after the connection of {} to {}, for which {} it{}{}",
+            "TIME_WAIT still holds the port after the connection of {} to {}, {}{}{}",
             owner(holder),
             peer(holder),
             if holder.origin == Some(OriginName::ExplicitBind) {
-                "bind() had asked"
+                "which had bound it itself"
             } else {
-                "the kernel had picked"
+                "for which the kernel had picked it"
             },
             ago(holder, ground),
             closed(holder),

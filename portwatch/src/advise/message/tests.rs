@@ -75,8 +75,8 @@ fn connections_of_other_origins() {
     );
     assert_eq!(
         said(State::TimeWait, Origin::ExplicitBind),
-        "TIME_WAIT still holds the port after a connection with 10.10.10.2:6836 for which OSD had \
-         bound it"
+        "TIME_WAIT still holds the port after the connection of OSD to 10.10.10.2:6836, which had \
+         bound it itself, 5m ago"
     );
     assert_eq!(
         said(State::Established, Origin::Accepted),

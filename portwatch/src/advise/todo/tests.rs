@@ -326,7 +326,8 @@ fn where_nobody_can_look_nothing_is_said_to_have_ended() {
     assert!(!conflict.message.contains("no longer"), "{conflict:?}");
     assert_eq!(ids(&conflict.advice), ["stop-holder"]);
     assert!(conflict.advice[0].text.starts_with("on the host, stop"));
-    assert_eq!(conflict.certainty, Certainty::Exact);
+    // It may have handed the socket on.
+    assert_eq!(conflict.certainty, Certainty::Remembered);
     hidden.processes_hidden = false;
     let conflict = verdict(&failure, &hidden, &ground()).conflict;
     assert_eq!(ids(&conflict.advice), ["try-again"]);
