@@ -27,6 +27,7 @@ mod range;
 mod release;
 #[cfg(not(feature = "flat"))]
 mod scan;
+mod sends;
 mod snapshot;
 mod sockops;
 mod syscalls;

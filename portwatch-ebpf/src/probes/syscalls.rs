@@ -19,14 +19,14 @@ use core::ffi::c_void;
 use portwatch_common::{Call, Config, Counter, HookId, Origin, Sock};
 
 const EPERM: i64 = -1;
-const EAGAIN: i64 = -11;
+pub(super) const EAGAIN: i64 = -11;
 const EACCES: i64 = -13;
 const EADDRINUSE: i64 = -98;
-const EADDRNOTAVAIL: i64 = -99;
+pub(super) const EADDRNOTAVAIL: i64 = -99;
 
 /// First and second argument of the system call that is ending, and what it returns.
 #[inline(always)]
-fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
+pub(super) fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
     // SAFETY: `sys_exit_*` events hold `long ret` at offset 16
     // (include/trace/events/syscalls.h); the registers are those of the current task.
     unsafe {
@@ -87,7 +87,7 @@ fn get_port(sk: u64) -> u32 {
 }
 
 #[inline(always)]
-fn is_udp(sk: u64) -> bool {
+pub(super) fn is_udp(sk: u64) -> bool {
     matches!(
         sock::protocol(sk),
         sock::IPPROTO_UDP | sock::IPPROTO_UDPLITE
@@ -97,7 +97,7 @@ fn is_udp(sk: u64) -> bool {
 /// The same of a call that failed. A descriptor that leads to no socket any more (another thread
 /// closed it) hides a failure, which is counted in `lost`: what is refused on no socket fails otherwise.
 #[inline(always)]
-fn failing_socket(hook: u32, lost: u32, task: u64, fd: u32) -> u64 {
+pub(super) fn failing_socket(hook: u32, lost: u32, task: u64, fd: u32) -> u64 {
     let sk = sock::from_fd(task, fd);
     if sk == 0 {
         stats::lose(hook, lost);
@@ -273,7 +273,7 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
 /// EADDRNOTAVAIL comes before (net/ipv6/ip6_output.c:ip6_dst_lookup_tail): then
 /// net/ipv6/tcp_ipv6.c:tcp_v6_connect has not set `sk_gso_type` yet. IPv4 has no such case.
 #[inline(always)]
-fn searched_port(sk: u64, addr: u64) -> bool {
+pub(super) fn searched_port(sk: u64, addr: u64) -> bool {
     if sock::family(sk) != sock::AF_INET6 || sock::gso_type(sk) != 0 {
         return true;
     }
@@ -301,106 +301,4 @@ pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
     if cookie != 0 && owners::took(hook, cookie, sk, origin) {
         traffic::assigned(hook, sk, origin, call);
     }
-}
-
-/// Where a send call has the address that it sends to.
-#[derive(Clone, Copy)]
-enum Destination {
-    /// sendto(): the fifth argument.
-    Argument,
-    /// sendmsg(), sendmmsg(): first member of the `struct msghdr` that the second argument points at.
-    Message,
-}
-
-/// A send that found no port: a UDP socket's autobind, or a TCP socket's connect() in the same call
-/// (MSG_FASTOPEN, net/ipv4/tcp.c:tcp_sendmsg_fastopen).
-///
-/// UDP's EAGAIN is a full buffer unless the socket is without a port.
-#[inline(always)]
-fn send(hook: u32, to: Destination, ctx: &TracePointContext) {
-    let (fd, message, ret) = arguments(ctx);
-    if !matches!(ret, EAGAIN | EADDRNOTAVAIL) {
-        return;
-    }
-    let task = task::current();
-    let sk = failing_socket(hook, Counter::SENDS_UNREADABLE, task, fd);
-    if sk == 0 || sock::port(sock::port_socket(sk)) != 0 {
-        return;
-    }
-    let udp = is_udp(sk);
-    let served = if udp {
-        Config::SERVED_UDP_PORT
-    } else {
-        Config::SERVED_CONNECT
-    };
-    if config::served(served) {
-        return;
-    }
-    let (addr, call) = if udp {
-        (0, Call::AUTOBIND)
-    } else {
-        (destination(to, message), Call::CONNECT)
-    };
-    let wants_port = if udp {
-        ret == EAGAIN
-    } else {
-        ret == EADDRNOTAVAIL && searched_port(sock::port_socket(sk), addr)
-    };
-    if wants_port {
-        fail::conflict::<3>(Refusal {
-            sk,
-            task,
-            addr,
-            from: AddrFrom::Caller,
-            port: 0,
-            errno: ret.wrapping_neg() as u32,
-            call,
-            hook,
-        });
-    }
-}
-
-/// The caller's `sockaddr`; 0 if it is not readable.
-#[inline(always)]
-fn destination(to: Destination, message: u64) -> u64 {
-    match to {
-        Destination::Argument => {
-            // What was kept at the entry has two arguments.
-            if !features::task_pt_regs() {
-                return 0;
-            }
-            Registers::current().fifth()
-        }
-        Destination::Message => {
-            let mut name = 0_u64;
-            // SAFETY: a local of that size; the address is the caller's, read with the helper for
-            // that.
-            unsafe { bpf_probe_read_user((&raw mut name).cast(), 8, message as *const c_void) };
-            name
-        }
-    }
-}
-
-/// `syscalls:sys_exit_sendto`.
-#[tracepoint]
-#[inline(always)]
-pub(crate) fn sys_exit_sendto(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDTO, Destination::Argument, &ctx);
-    0
-}
-
-/// `syscalls:sys_exit_sendmsg`.
-#[tracepoint]
-#[inline(always)]
-pub(crate) fn sys_exit_sendmsg(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDMSG, Destination::Message, &ctx);
-    0
-}
-
-/// `syscalls:sys_exit_sendmmsg`.
-#[tracepoint]
-#[inline(always)]
-pub(crate) fn sys_exit_sendmmsg(ctx: TracePointContext) -> u32 {
-    send(HookId::SYS_EXIT_SENDMMSG, Destination::Message, &ctx);
-    0
 }

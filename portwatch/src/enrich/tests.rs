@@ -301,7 +301,7 @@ fn time_wait_is_asked_how_long_it_goes_on() {
         .map(|holder| facts.time_wait_left(&holder.socket))
         .collect();
     assert_eq!(left, [Some(4), None, None]);
-    let many = vec![waiting(1, 5); TIME_WAITS_ASKED + 1];
+    let many = vec![waiting(1, 5); ended::TIME_WAITS_ASKED + 1];
     let (_, facts) = asked(&Event::Failure(Box::new(failure(many))));
     assert_eq!(facts.time_wait_left, []);
 }

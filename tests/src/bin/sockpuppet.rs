@@ -179,8 +179,7 @@ impl Puppet {
         self.sockets().insert(name.to_owned(), Arc::new(socket));
     }
 
-    /// `tcp4`, `tcp6`, `udp4`, `udp6`, `mptcp4`, `mptcp6`, and for ICMP `raw4`, `raw6`, `ping4`,
-    /// `ping6`; `!` behind it for a socket that does not block.
+    /// `tcp4`, `udp4`, `mptcp4`, ICMP's `raw4`, `ping4`, the same with 6; `!` behind it = does not block.
     fn open(&self, name: &str, kind: &str) -> Outcome {
         let (kind, flags) = match kind.strip_suffix('!') {
             Some(kind) => (kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
@@ -393,8 +392,6 @@ fn name(errno: Errno) -> String {
         Errno::ADDRINUSE => "EADDRINUSE".to_owned(),
         Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL".to_owned(),
         Errno::AGAIN => "EAGAIN".to_owned(),
-        Errno::ACCESS => "EACCES".to_owned(),
-        Errno::PERM => "EPERM".to_owned(),
         Errno::INVAL => "EINVAL".to_owned(),
         Errno::CONNREFUSED => "ECONNREFUSED".to_owned(),
         other => other.raw_os_error().to_string(),
