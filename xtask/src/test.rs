@@ -110,8 +110,12 @@ fn privileged(name: &str, portwatch: &Path, report: &mut Report) -> Result<()> {
         return Ok(());
     };
     machine::mount_tracefs()?;
-    if !["ip", "ss"].into_iter().all(machine::has_with_sbin) {
-        debian::apt_install("install what makes network namespaces", &["iproute2"])?;
+    if !["ip", "ss", "sysctl"]
+        .into_iter()
+        .all(machine::has_with_sbin)
+    {
+        debian::apt_get("fetch the package lists", &["update"])?;
+        debian::apt_install("install what the suites call", &["iproute2", "procps"])?;
     }
     if name == "real" {
         let mut cargo = with_runner(&runner, portwatch);
