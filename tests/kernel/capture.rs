@@ -54,9 +54,13 @@ impl Live {
 
     /// Waits until it told `count` lines with `part`.
     fn wait_for(&self, part: &str, count: usize) -> Result<()> {
-        wait::until(&format!("{count} lines with {part}"), PATIENCE, || {
-            Ok((self.told()?.matches(part).count() >= count).then_some(()))
-        })
+        let told = self.dir.path().join("live.json");
+        wait::file(
+            &format!("{count} lines with {part}"),
+            PATIENCE,
+            &told,
+            || Ok((self.told()?.matches(part).count() >= count).then_some(())),
+        )
         .with_context(|| format!("it told:\n{}", self.told().unwrap_or_default()))
     }
 
@@ -261,7 +265,7 @@ fn a_kill_loses_a_second_at_most() -> Result<()> {
     let before = size()?;
     let _two = two_conflicts(&stage)?;
     live.wait_for(r#""type":"conflict""#, 2)?;
-    wait::until("a block on disk", PATIENCE, || {
+    wait::file("a block on disk", PATIENCE, &live.capture(), || {
         Ok((size()? > before).then_some(()))
     })?;
     let mode = live.capture().metadata()?.permissions().mode();

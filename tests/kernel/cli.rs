@@ -97,17 +97,19 @@ fn output_is_appended_and_reopened_on_sighup() -> Result<()> {
     let _made = make::listener(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     refused(&mut binder, "tcp4")?;
-    wait::until("the first conflict", PATIENCE, || {
+    wait::file("the first conflict", PATIENCE, &file, || {
         Ok(fs::read_to_string(&file)?
             .contains("\"conflict\"")
             .then_some(()))
     })?;
     fs::rename(&file, &moved)?;
     rustix::process::kill_process(rustix::process::Pid::from_child(&tracer.child), Signal::HUP)?;
-    wait::until("the new file", PATIENCE, || Ok(file.exists().then_some(())))?;
+    wait::file("the new file", PATIENCE, &file, || {
+        Ok(file.exists().then_some(()))
+    })?;
     binder.tell("close b")?;
     refused(&mut binder, "tcp4")?;
-    wait::until("the second conflict", PATIENCE, || {
+    wait::file("the second conflict", PATIENCE, &file, || {
         Ok(fs::read_to_string(&file)?
             .contains("\"attempt\":2")
             .then_some(()))

@@ -160,7 +160,9 @@ fn a_rotated_output_loses_nothing() -> Result<()> {
         fs::rename(&file, &moved)?;
         files.push(moved);
         kill_process(Pid::from_child(&tracer.child), Signal::HUP)?;
-        wait::until("the new file", PATIENCE, || Ok(file.exists().then_some(())))?;
+        wait::file("the new file", PATIENCE, &file, || {
+            Ok(file.exists().then_some(()))
+        })?;
     }
     ensure!(tracer.end(Some(Signal::TERM))?.success(), "it failed");
     files.push(file);

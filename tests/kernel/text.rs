@@ -25,7 +25,7 @@ fn text(scene: impl FnOnce(&Stage) -> Result<(String, Vec<Puppet>)>) -> Result<O
     let options = ["--format", "text", "--color", "never"];
     let mut tracer = Bare::start(&stage.netns, &options, stdout)?;
     let (last, _puppets) = scene(&stage)?;
-    wait::until("the verdict", wait::PATIENCE, || {
+    wait::file("the verdict", wait::PATIENCE, printed.path(), || {
         Ok(fs::read_to_string(printed.path())?
             .contains(&last)
             .then_some(()))

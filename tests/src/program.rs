@@ -112,8 +112,12 @@ impl Program {
     /// Waits for its end and for the last of its output.
     pub fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let what = format!("the end of pid {}", self.pid());
-        let status = wait::until(&what, timeout, || self.try_exit())
-            .with_context(|| format!("it printed:\n{}", self.output()))?;
+        let status = match self.ended {
+            Some(status) => status,
+            None => wait::exit(&what, timeout, &mut self.child)
+                .with_context(|| format!("it printed:\n{}", self.output()))?,
+        };
+        self.ended = Some(status);
         self.drain();
         Ok(status)
     }

@@ -154,7 +154,7 @@ impl Tracer {
 
     /// Waits for the end that an option (`--duration`, `--max-conflicts`) brings.
     pub fn wait_end(mut self, timeout: Duration) -> Result<Trace> {
-        let status = wait::until("the tracer's end", timeout, || Ok(self.child.try_wait()?))
+        let status = wait::exit("the tracer's end", timeout, &mut self.child)
             .with_context(|| format!("it said:\n{}", self.talk()))?;
         if let Some(reader) = self.reader.take() {
             reader.join().map_err(|_| anyhow!("the reader panicked"))?;
@@ -220,7 +220,7 @@ impl Bare {
         if let Some(signal) = signal {
             kill_process(Pid::from_child(&self.child), signal)?;
         }
-        wait::until("the tracer's end", END, || Ok(self.child.try_wait()?))
+        wait::exit("the tracer's end", END, &mut self.child)
     }
 }
 

@@ -1,12 +1,20 @@
-//! The one place where the harness waits: a condition is polled until a deadline.
+//! The one place where the harness waits, for something that has a name, until a deadline.
 //!
-//! A test never sleeps for luck; it names what it waits for and how long that may take.
+//! Processes ([`exit`]) and files ([`file`]) wake it. What the kernel tells nobody of, the state of a
+//! socket or a counter of a BPF program, is looked at again and again ([`until`]).
 
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::process::{Child, ExitStatus};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::{Errno, read};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// The variable with a factor for every wait: an emulated machine is many times slower.
 const FACTOR: &str = "PORTWATCH_TEST_PATIENCE";
@@ -47,11 +55,61 @@ pub(crate) fn until_with<T>(
     }
 }
 
-/// Polls `probe` until it yields a value; an error of the probe ends the wait at once.
+/// Looks at what wakes nobody until `probe` yields a value; an error of it ends the wait at once.
 pub fn until<T>(
     what: &str,
     timeout: Duration,
     probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     until_with(what, timeout, thread::sleep, probe)
+}
+
+/// Waits for a child's end, which wakes it.
+pub fn exit(what: &str, timeout: Duration, child: &mut Child) -> Result<ExitStatus> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(status);
+    }
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    woken(what, timeout, process.as_fd(), || Ok(child.try_wait()?))
+}
+
+/// As [`until`], woken by whatever happens to files in the folder of `path`.
+pub fn file<T>(
+    what: &str,
+    timeout: Duration,
+    path: &Path,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let folder = path.parent().context("a path without a folder")?;
+    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let flags = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO;
+    inotify::add_watch(&events, folder, flags)?;
+    woken(what, timeout, events.as_fd(), || {
+        // Before the look: what happens after it wakes again.
+        let mut told = [0; 4096];
+        while matches!(read(&events, &mut told), Ok(length) if length > 0) {}
+        probe()
+    })
+}
+
+/// Looks once, and again each time the descriptor is readable.
+fn woken<T>(
+    what: &str,
+    timeout: Duration,
+    by: BorrowedFd<'_>,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let timeout = patient(timeout);
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(value) = probe()? {
+            return Ok(value);
+        }
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
+        match poll(&mut [PollFd::new(&by, PollFlags::IN)], Some(&left)) {
+            Ok(0) => bail!("waited {timeout:?} in vain for {what}"),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

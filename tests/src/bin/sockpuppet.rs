@@ -220,8 +220,9 @@ impl Puppet {
         let puppet = Arc::clone(self);
         thread::spawn(move || {
             while !puppet.calm.load(Ordering::Relaxed) {
+                // Refused only while the storm's threads have every descriptor.
                 if accept(&listener).is_err() {
-                    thread::sleep(Duration::from_millis(1));
+                    thread::yield_now();
                 }
             }
         });
