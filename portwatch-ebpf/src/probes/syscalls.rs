@@ -290,8 +290,8 @@ pub(super) fn searched_port(sk: u64, addr: u64) -> bool {
     read == 0 && head[0] == 0 && head[1] == 0 && u32::from_be(head[2]) == 0xffff
 }
 
-/// A socket may have got its port just now, without a bind(). A stack frame of its own: together with a failure's
-/// it would be too much (512 bytes with everything that is called).
+/// A socket may have got its port just now, without a bind(). A stack frame of its own: together with
+/// a failure's it would be too much (512 bytes with everything that is called).
 #[inline(never)]
 pub(crate) fn autobound(hook: u32, sk: u64, origin: u8, call: u8) {
     if sock::port(sk) == 0 || sock::userlocks(sk) & Sock::BINDPORT_LOCK != 0 {

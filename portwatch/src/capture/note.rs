@@ -57,6 +57,7 @@ impl Begin {
             incident_timeout: Duration::from_nanos(self.incident_timeout),
             settle: Duration::from_nanos(self.settle),
             own_netns: self.own_netns,
+            closes_seen: self.start.sees_closes(),
             ..Options::default()
         }
     }

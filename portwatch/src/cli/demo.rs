@@ -44,6 +44,7 @@ pub(super) fn run(args: &DemoArgs, common: &CommonArgs) -> Result<Status> {
         let redact = Redact::new(Cmdline::Full, false, false);
         let options = Options {
             own_netns: tracer.own_netns,
+            closes_seen: start.sees_closes(),
             ..Options::default()
         };
         let mut pipeline = assemble(

@@ -61,6 +61,7 @@ pub(super) async fn watch<F: Future<Output = ()>>(
         incident_timeout: args.limits.incident_timeout,
         neighbours: args.show.neighbours,
         own_netns: tracer.own_netns,
+        closes_seen: start.sees_closes(),
         ..Options::default()
     };
     let start = Start {

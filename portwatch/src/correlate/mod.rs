@@ -46,6 +46,8 @@ pub struct Options {
     /// The caller's network namespace; `None` = not known, then no command is advised that
     /// depends on it.
     pub own_netns: Option<NetnsId>,
+    /// Closes are seen: whoever closed a socket that another process opened is told apart.
+    pub closes_seen: bool,
     /// A process that took another port and does not come back for so long has settled there.
     pub settle: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
             incident_timeout: Duration::from_secs(30),
             neighbours: false,
             own_netns: None,
+            closes_seen: true,
             settle: Duration::from_secs(3),
         }
     }
@@ -156,6 +159,7 @@ impl Correlator {
             owners_lost: self.owners_lost,
             neighbours: self.options.neighbours,
             own_netns: self.options.own_netns,
+            closes_seen: self.options.closes_seen,
         };
         let mut verdict = verdict::verdict(failure, facts, &ground);
         self.dropped += self.incidents.failed(failure, &mut verdict);

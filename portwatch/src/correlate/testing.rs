@@ -31,6 +31,7 @@ pub(crate) fn ground() -> Ground {
         owners_lost: false,
         neighbours: false,
         own_netns: Some(NETNS),
+        closes_seen: true,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Ground {
     pub neighbours: bool,
     /// The caller's network namespace.
     pub own_netns: Option<NetnsId>,
+    /// Closes are seen, and by whom.
+    pub closes_seen: bool,
 }
 
 /// A verdict, and what the incident keeps of it.
@@ -164,9 +166,13 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
             Certainty::Inferred
         }
     };
-    // Nobody could look who has it now: it may have been handed on.
+    // Where nobody could look who has it now, it may have been handed on.
     let seen = match first.keeper {
         Keeper::NotSeen if first.holder.socket.has_socket => Certainty::Remembered,
+        // It was closed since, and whoever did it may be another than the one that is named.
+        Keeper::Nobody if first.holder.socket.has_socket && !ground.closes_seen => {
+            Certainty::Inferred
+        }
         Keeper::NotSeen
         | Keeper::Processes(_)
         | Keeper::Kernel

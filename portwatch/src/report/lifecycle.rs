@@ -68,6 +68,14 @@ pub struct Start {
     pub snapshot_sockets: u64,
 }
 
+impl Start {
+    /// The hook is attached that sees a socket's last close, and who it was.
+    #[must_use]
+    pub fn sees_closes(&self) -> bool {
+        self.hooks.iter().any(|hook| hook.target == "sock_release")
+    }
+}
+
 /// An attached hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

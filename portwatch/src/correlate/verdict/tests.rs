@@ -2,7 +2,7 @@ use super::*;
 use crate::correlate::testing::{
     facts, failure, ground, held_by, holder, orphan, owner, socket, tcp, verdict_on,
 };
-use crate::decode::event::{Holder, Origin, OwnerSource, Transport};
+use crate::decode::event::{Holder, Origin, OwnerSource, Tgid, Transport};
 use crate::report::HolderKind;
 
 fn founding_case() -> Holder {
@@ -325,5 +325,45 @@ fn doubt_is_told_and_never_a_name() {
         !conflict.message.contains("ceph-osd"),
         "{}",
         conflict.message
+    );
+}
+
+/// It had a descriptor at the failure, and nobody has it when that is looked up.
+#[test]
+fn what_was_closed_since_is_exact_only_where_closes_are_seen() {
+    let held = || {
+        let opener = owner(OwnerSource::Call, Some(Origin::ExplicitBind));
+        vec![held_by(tcp("0.0.0.0", State::Listen), opener)]
+    };
+    let failure = failure(Transport::Tcp, "0.0.0.0", held());
+    let mut facts = facts(None);
+    let told = |facts: &EventFacts, closes_seen| {
+        let ground = Ground {
+            closes_seen,
+            ..ground()
+        };
+        verdict(&failure, facts, &ground).conflict
+    };
+    let named = |conflict: &Conflict| -> Vec<u32> {
+        let processes = conflict.holders[0].processes.iter();
+        processes.map(|process| process.pid).collect()
+    };
+    // Who opened it closed it, or another one would have been remembered.
+    let conflict = told(&facts, true);
+    assert_eq!(conflict.certainty, Certainty::Exact);
+    assert_eq!(named(&conflict), [3_013_825]);
+    assert!(conflict.message.ends_with("; it was closed since"));
+    assert_eq!(told(&facts, false).certainty, Certainty::Inferred);
+    let mut closer = owner(OwnerSource::Release, None);
+    closer.tgid = Tgid(77);
+    facts.closers = vec![(487, closer.clone())];
+    assert_eq!(named(&told(&facts, true)), [77, 3_013_825]);
+    // Nobody that had it did, as when its message is thrown away.
+    closer.tgid = Tgid(0);
+    facts.closers = vec![(487, closer)];
+    let conflict = told(&facts, true);
+    assert_eq!(
+        (named(&conflict), conflict.certainty),
+        (vec![], Certainty::Inferred)
     );
 }
