@@ -106,9 +106,35 @@ impl Scanner {
             .map_err(SnapshotError::Program)?
             .into_file()
             .map_err(SnapshotError::Link)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(SnapshotError::Read)?;
+        let bytes = read_all(&mut file).map_err(SnapshotError::Read)?;
         Ok(split(Bytes::from(bytes)))
+    }
+}
+
+/// How many records one read() asks for.
+const SLICE: usize = 16;
+
+/// Reads an iterator to its end, a few records at a time.
+///
+/// A socket that its process closes while the iterator shows it keeps its port until this thread is
+/// back from read(), which then runs the last close (fs/file_table.c:fput, task_work). read() ends
+/// once it has what it was asked for (kernel/bpf/bpf_iter.c:bpf_seq_read), so a short one gives the
+/// port back some sockets later, not hundreds.
+fn read_all(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let start = bytes.len();
+        bytes.resize(start + SLICE * size_of::<SnapshotRecord>(), 0);
+        let read = file.read(&mut bytes[start..]);
+        bytes.truncate(start + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => return Ok(bytes),
+            Ok(_) => {}
+            // A million descriptors in a row of which none is a socket: the next call goes on there.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -131,4 +157,43 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Iter, SnapshotError> {
         .ok_or(SnapshotError::NoProgram)?
         .try_into()
         .map_err(SnapshotError::Program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An iterator of the kernel: between two records a million descriptors that make none, and never
+    /// more than half a record for a read.
+    struct Iterator {
+        left: usize,
+        busy: bool,
+    }
+
+    impl Read for Iterator {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(buffer.len() <= SLICE * size_of::<SnapshotRecord>());
+            self.busy = !self.busy;
+            match self.left {
+                _ if self.busy => Err(io::ErrorKind::WouldBlock.into()),
+                0 => Ok(0),
+                _ => {
+                    self.left -= 1;
+                    let half = size_of::<SnapshotRecord>() / 2;
+                    buffer[..half].fill(7);
+                    Ok(half)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_is_read_in_small_pieces() -> io::Result<()> {
+        let bytes = read_all(&mut Iterator {
+            left: 6,
+            busy: false,
+        })?;
+        assert_eq!(bytes, vec![7; 3 * size_of::<SnapshotRecord>()]);
+        Ok(())
+    }
 }
