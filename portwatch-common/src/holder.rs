@@ -27,4 +27,7 @@ pub struct HolderRecord {
     pub bound_bucket: u8,
     /// Padding, 0.
     pub pad: [u8; 5],
+    /// When a listener got the connection, CLOCK_BOOTTIME nanoseconds; 0 = that was not seen, or it is
+    /// none.
+    pub accepted_at: u64,
 }

@@ -34,6 +34,7 @@ pub(crate) unsafe fn fill(
         fill_without_owner(to, sk, protocol, bucket, time, id);
         let cookie = (*to).sock.cookie;
         owner(to, sk, cookie, protocol);
+        (*to).accepted_at = owners::accepted_at(cookie);
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) unsafe fn fill_without_owner(
             protocol == sock::IPPROTO_TCP && (bucket.fastreuse >= 0 || bucket.fastreuseport >= 0),
         );
         (*to).pad = [0; 5];
+        (*to).accepted_at = 0;
         copy_owner(&raw mut (*to).owner, &NOBODY);
         (*to).owner_source = u32::from(OwnerSource::NONE);
     }

@@ -50,6 +50,10 @@ pub(crate) static PAST: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 
 #[map]
 pub(crate) static CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 14, 0);
 
+/// Socket cookie -> when a listener got the connection, CLOCK_BOOTTIME nanoseconds.
+#[map]
+pub(crate) static ACCEPTED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 16, 0);
+
 /// Address and port -> their last listener.
 #[map]
 pub(crate) static LISTENERS: LruHashMap<PortKey, Owner> = LruHashMap::with_max_entries(1 << 14, 0);

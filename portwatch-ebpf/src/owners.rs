@@ -2,7 +2,7 @@
 
 use crate::{
     config,
-    maps::{CLOSERS, LISTENERS, OWNERS, PAST},
+    maps::{ACCEPTED, CLOSERS, LISTENERS, OWNERS, PAST},
     sock, stats, task,
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
@@ -90,6 +90,20 @@ pub(crate) fn remembered(cookie: u64) -> *const Owner {
         return owner;
     }
     PAST.get_ptr(cookie).unwrap_or_default()
+}
+
+/// A listener got a connection, which nobody has a descriptor of yet.
+#[inline(always)]
+pub(crate) fn accepted(cookie: u64) {
+    // An LRU map: a failed write is a time that is not told.
+    let _ = ACCEPTED.insert(cookie, now(), 0);
+}
+
+/// When a listener got the connection of this cookie; 0 if nobody saw that.
+#[inline(always)]
+pub(crate) fn accepted_at(cookie: u64) -> u64 {
+    // SAFETY: the value is written once, before the socket can be found by anybody.
+    unsafe { ACCEPTED.get(cookie) }.copied().unwrap_or_default()
 }
 
 /// How a socket without an entry came to its port, as far as its own fields prove it.

@@ -191,7 +191,7 @@ fn a_connection_older_than_the_tracer_keeps_its_name_in_time_wait() -> Result<()
         origin: None,
         ..TIME_WAIT.right
     };
-    play::conflict(&stage, tracer, &mut made, "tcp4", &right)
+    play::conflict(&stage, tracer, &mut made, "tcp4", &right).map(drop)
 }
 
 /// What was held before the tracer came is told as such, never with a time made up.

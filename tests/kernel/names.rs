@@ -47,7 +47,7 @@ fn a_thread_of_the_dead_is_told_as_its_process() -> Result<()> {
     make::close_client_first(&stage.netns, &mut made)?;
     made.exit_holder()?;
     let right = crate::causes::TIME_WAIT.right;
-    play::conflict(&stage, tracer, &mut made, "tcp4", &right)
+    play::conflict(&stage, tracer, &mut made, "tcp4", &right).map(drop)
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_pid_used_again_is_not_the_holder() -> Result<()> {
     }
     ensure!(stranger.is_some(), "pid {pid} could not be had again");
     let right = crate::causes::TIME_WAIT.right;
-    play::conflict(&stage, tracer, &mut made, "tcp4", &right)
+    play::conflict(&stage, tracer, &mut made, "tcp4", &right).map(drop)
 }
 
 /// It is shown lossily, its bytes stand beside it.

@@ -39,6 +39,7 @@ pub(crate) fn tracer_first(case: &Case) -> Result<()> {
     let tracer = Tracer::start(&stage.netns, &[])?;
     let mut made = (case.make)(&stage.netns)?;
     conflict(&stage, tracer, &mut made, case.kind, &case.right)
+        .and_then(|event| says_since_when(&event))
 }
 
 /// Makes the holder before the tracer starts.
@@ -48,7 +49,7 @@ pub(crate) fn holder_first(case: &Case, right: &Verdict) -> Result<()> {
     };
     let mut made = (case.make)(&stage.netns)?;
     let tracer = Tracer::start(&stage.netns, &[])?;
-    conflict(&stage, tracer, &mut made, case.kind, right)
+    conflict(&stage, tracer, &mut made, case.kind, right).map(drop)
 }
 
 /// Lets a binder fail and checks the one conflict that must follow.
@@ -58,7 +59,7 @@ pub(crate) fn conflict(
     made: &mut Made,
     kind: &str,
     right: &Verdict,
-) -> Result<()> {
+) -> Result<Event> {
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
     refused(&mut binder, kind)?;
     let event = tracer.wait_conflict(PORT)?;
@@ -66,7 +67,8 @@ pub(crate) fn conflict(
     check(&event, made, &binder, right)?;
     says_how_long(&event)?;
     trace.check(true)?;
-    one_incident(&trace)
+    one_incident(&trace)?;
+    Ok(event)
 }
 
 /// The binder's attempt, which the kernel must refuse.
@@ -112,6 +114,19 @@ pub(crate) fn check(event: &Event, made: &Made, binder: &Puppet, right: &Verdict
     ensure!(
         accused.all(|process| process.pid == made.holder.pid()),
         "somebody else is accused as well: {event:#?}"
+    );
+    Ok(())
+}
+
+/// Of a holder that the tracer saw from its beginning it is told since when it has the port.
+pub(crate) fn says_since_when(event: &Event) -> Result<()> {
+    let conflict = event.conflict().context("no conflict")?;
+    let mut blocking = conflict.holders.iter().filter(|holder| holder.blocking);
+    ensure!(
+        blocking.all(|holder| holder.since_source.as_deref() == Some("assigned")
+            && holder.since.is_some()
+            && holder.held_ms.is_some_and(|held| held < 600_000)),
+        "a holder does not say since when: {conflict:#?}"
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use portwatch_tests::stage::{HERE, PORT, Stage, THERE};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait::PATIENCE;
 
-use crate::play::{Verdict, check, refused};
+use crate::play::{Verdict, check, refused, says_since_when};
 use crate::{causes, late};
 
 /// Namespaces with the founding case's two addresses, and the options that make a tracer see them.
@@ -40,7 +40,7 @@ fn try_one(
     made: &Made,
     kind: &str,
     right: &Verdict,
-) -> Result<()> {
+) -> Result<Event> {
     let mut binder = Puppet::start(netns, "made-binder")?;
     refused(&mut binder, kind)?;
     let here = |event: &Event| {
@@ -49,7 +49,8 @@ fn try_one(
         })
     };
     let event = tracer.wait_for("conflict", PATIENCE, here)?;
-    check(&event, made, &binder, right)
+    check(&event, made, &binder, right)?;
+    Ok(event)
 }
 
 /// Everything that went wrong, or nothing.
@@ -78,7 +79,8 @@ fn every_holder_is_found_and_named() -> Result<()> {
     let mut wrong = Vec::new();
     for ((name, case), netns) in causes::ALL.iter().zip(&all) {
         let made = (case.make)(netns).with_context(|| format!("making: {name}"))?;
-        if let Err(error) = try_one(&mut tracer, netns, &made, case.kind, &case.right) {
+        let told = try_one(&mut tracer, netns, &made, case.kind, &case.right);
+        if let Err(error) = told.and_then(|event| says_since_when(&event)) {
             wrong.push(format!("{name}: {error:#}"));
         }
     }

@@ -25,11 +25,7 @@ pub(crate) fn sock_ops(ctx: SockOpsContext) -> u32 {
     } else if op == BPF_SOCK_OPS_TCP_LISTEN_CB {
         listening(&ctx);
     } else if op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
-        // A cookie is all it needs (net/ipv4/tcp_input.c:tcp_rcv_state_process, in softirq: whose
-        // socket it will be is not known yet). Its TIME_WAIT may begin before the descriptor is
-        // closed, and carries this cookie then.
-        // SAFETY: the context of a program type that may call the helper.
-        unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+        established(&ctx);
     }
     ALLOW as u32
 }
@@ -58,6 +54,19 @@ fn connecting(ctx: &SockOpsContext) {
             Origin::EPHEMERAL_CONNECT,
             Call::CONNECT,
         );
+    }
+}
+
+/// net/ipv4/tcp_input.c:tcp_rcv_state_process, in softirq: whose socket it will be is not known yet.
+/// Its TIME_WAIT may begin before the descriptor is closed, and carries this cookie then.
+#[inline(always)]
+fn established(ctx: &SockOpsContext) {
+    // SAFETY: as above.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let sk: u64 = sock::read(ctx.as_ptr() as u64, off!(sock_ops_sk));
+    // A connect() that met another connect() comes here as well, with the socket of its caller.
+    if sock::is_nobodys(sk) {
+        owners::accepted(cookie);
     }
 }
 

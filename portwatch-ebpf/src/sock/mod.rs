@@ -180,6 +180,12 @@ pub(crate) fn has_file(sk: u64) -> bool {
     socket != 0 && file != 0
 }
 
+/// No process has or had it: a connection that a listener got and nobody has accepted.
+#[inline(always)]
+pub(crate) fn is_nobodys(sk: u64) -> bool {
+    read::<u64>(sk, off!(sk_socket)) == 0
+}
+
 /// Sixteen zero bytes.
 ///
 /// # Safety

@@ -124,6 +124,7 @@ pub fn own() -> Vec<Layout> {
         f(4, Own, Last),
         f(4, Own, Last),
         f(8, Own, Last), // fastreuse, fastreuseport and padding
+        f(8, Own, Last), // accepted_at
     ];
     let layouts = [
         (

@@ -263,19 +263,28 @@ impl Judged<'_> {
     /// When it took the port, or else since when it has it at least. A socket that no hook and no
     /// scan has met may be of any age: neither.
     fn held_since(&self, start: Ktime) -> (Option<Ktime>, Option<Ktime>) {
-        let Some(owner) = &self.holder.owner else {
+        let own = self.holder.owner.as_ref().filter(|owner| {
+            // Another socket's, which listened on the port.
+            owner.source != OwnerSource::LastListener
+        });
+        let taken = own.and_then(|owner| owner.taken_at);
+        // Its listener's port, which it has since it became a connection.
+        if let Some(since) = taken.or(self.holder.accepted_at) {
+            return (Some(since), None);
+        }
+        let Some(owner) = own else {
             return (None, self.holder.older.then_some(start));
         };
-        match owner.source {
-            OwnerSource::LastListener => (None, self.holder.older.then_some(start)),
-            OwnerSource::Call | OwnerSource::Release => (owner.taken_at, None),
-            OwnerSource::Snapshot if owner.taken_at.is_some() => (owner.taken_at, None),
+        match (owner.source, self.taken.origin, owner.seen_at) {
             // What the scan found and no hook had seen is older than the hooks, except a
             // connection accepted while the scan ran.
-            OwnerSource::Snapshot => match (self.taken.origin, owner.seen_at) {
-                (Some(Origin::Accepted) | None, Some(seen)) => (None, Some(seen)),
-                (Some(_), _) | (None, None) => (None, Some(start)),
-            },
+            (OwnerSource::Snapshot, Some(Origin::Accepted) | None, Some(seen)) => {
+                (None, Some(seen))
+            }
+            (OwnerSource::Snapshot, _, _) => (None, Some(start)),
+            (OwnerSource::Call | OwnerSource::Release | OwnerSource::LastListener, _, _) => {
+                (None, None)
+            }
         }
     }
 }

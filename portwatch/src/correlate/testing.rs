@@ -145,6 +145,7 @@ pub(crate) fn holder(socket: Socket) -> Holder {
         l3mdev: 0,
         connect_only_bucket: false,
         bound_bucket: false,
+        accepted_at: None,
         older: false,
     }
 }

@@ -231,6 +231,9 @@ pub struct Holder {
     pub connect_only_bucket: bool,
     /// Some bind() has used its bucket: no connect() may share the port.
     pub bound_bucket: bool,
+    /// When a listener got it; `None` = that was not seen, or no listener did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Ktime>,
     /// The start-up scan met this socket without a descriptor: it is older than the hooks. Not told
     /// by the record, `correlate` knows it.
     pub older: bool,

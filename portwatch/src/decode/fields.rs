@@ -29,6 +29,11 @@ fn nonzero(value: u64) -> Option<u64> {
     (value != 0).then_some(value)
 }
 
+/// CLOCK_BOOTTIME nanoseconds; 0 = not known.
+pub(super) fn time(value: u64) -> Option<Ktime> {
+    nonzero(value).map(Ktime)
+}
+
 pub(super) fn task(wire: &wire::Task) -> Task {
     let wire::Task {
         tgid,
@@ -203,8 +208,8 @@ pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, De
         cgroup: nonzero(cgroup),
         origin,
         source,
-        taken_at: nonzero(taken_at).map(Ktime),
-        seen_at: nonzero(seen_at).map(Ktime),
-        released_at: nonzero(released_at).map(Ktime),
+        taken_at: time(taken_at),
+        seen_at: time(seen_at),
+        released_at: time(released_at),
     }))
 }

@@ -155,6 +155,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         fastreuseport,
         bound_bucket,
         pad: _,
+        accepted_at,
     } = record;
     let holder = Holder {
         socket: fields::socket(&sock)?,
@@ -162,6 +163,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         l3mdev,
         connect_only_bucket: fastreuse == -1 && fastreuseport == -1,
         bound_bucket: bound_bucket != 0,
+        accepted_at: fields::time(accepted_at),
         older: false,
     };
     Ok((header.id, holder))

@@ -30,6 +30,7 @@ pub fn failure(blind: Blind, facts: &mut dyn Facts) -> Result<Failure, DecodeErr
             l3mdev: 0,
             connect_only_bucket: false,
             bound_bucket: false,
+            accepted_at: None,
             older: false,
         });
     }

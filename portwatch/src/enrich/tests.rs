@@ -78,6 +78,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         l3mdev,
         connect_only_bucket: false,
         bound_bucket: false,
+        accepted_at: None,
         older: false,
     }
 }

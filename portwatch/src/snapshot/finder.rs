@@ -48,6 +48,7 @@ impl IteratorFinder {
                 l3mdev: 0,
                 connect_only_bucket: false,
                 bound_bucket: false,
+                accepted_at: None,
                 older: false,
             });
         Some(range::Found {

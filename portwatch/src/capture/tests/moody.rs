@@ -106,6 +106,7 @@ impl Facts for Moody {
             l3mdev: 0,
             connect_only_bucket: true,
             bound_bucket: false,
+            accepted_at: None,
             older: false,
         };
         let group = RangeGroup {
