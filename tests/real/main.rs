@@ -14,3 +14,4 @@ mod postgres;
 mod python;
 mod scene;
 mod servers;
+mod systemd;

@@ -2,9 +2,10 @@
 //! there and nowhere else.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,7 +20,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// Inode of the root of a cgroup2 hierarchy.
 const ROOT: u64 = 1;
 
-/// An empty cgroup, removed on drop: whoever is in it must have ended by then.
+/// An empty cgroup, removed on drop with those that were made below: whoever is in them must have ended
+/// by then.
 #[derive(Debug)]
 pub struct Cgroup {
     root: PathBuf,
@@ -88,10 +90,20 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let removed = wait::until("an empty cgroup", Duration::from_secs(10), || {
-            Ok(fs::remove_dir(&self.path).ok())
+            Ok(remove(&self.path).ok())
         });
         if removed.is_err() {
             eprintln!("could not remove the cgroup {}", self.path.display());
         }
     }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
 }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod expect;
 pub mod machine;
 pub mod make;
+pub mod manager;
 pub mod netns;
 pub mod program;
 pub mod programs;

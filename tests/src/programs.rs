@@ -38,6 +38,7 @@ pub const PACKAGED: &[Packaged] = &[
         "fonts-dejavu-core",
     ),
     packaged("/usr/bin/systemd-socket-activate", "systemd"),
+    packaged("/lib/systemd/systemd", "systemd"),
     packaged("/usr/sbin/docker-proxy", "docker.io"),
     packaged("/usr/bin/node", "nodejs"),
     packaged("/usr/bin/npm", "npm"),

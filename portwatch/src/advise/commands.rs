@@ -103,21 +103,67 @@ pub(super) fn stop_service(conflict: &Conflict, holder: &Holder) -> Option<Strin
     Some(format!("systemctl stop {}", quote(unit)?))
 }
 
-/// Stops a socket unit of the system's manager, and the services that have its socket.
+/// Stops a socket unit, and the services that have its socket: of the system's manager, or of that of
+/// a container which has the socket too.
 pub(super) fn stop_socket(holder: &Holder, unit: &str) -> Option<String> {
-    let mut command = format!("systemctl stop {}", quote(unit)?);
+    let having = || holder.processes.iter().filter(|process| process.has_socket);
+    let container = having().find(|process| process.pid != 1 && is_manager(process));
+    let (enter, below) = match container {
+        Some(manager) => (enter_all(manager)?, manager.cgroup.as_deref()?),
+        None => (String::new(), INIT_SCOPE),
+    };
+    let below = below.strip_suffix(INIT_SCOPE)?;
+    let mut command = format!("{enter}systemctl stop {}", quote(unit)?);
     let mut told = Vec::new();
-    for process in holder.processes.iter().filter(|process| process.has_socket) {
-        if process.pid == 1 {
-            continue;
-        }
-        let service = service(process)?;
+    for process in having().filter(|process| process.pid != 1 && !is_manager(process)) {
+        let service = service_below(process, below)?;
         if !told.contains(&service) {
             told.push(service);
             command = format!("{command} {}", quote(service)?);
         }
     }
     Some(command)
+}
+
+/// Lists the socket units of a manager: the system's, or that of a container, whose namespaces are
+/// entered. A user's manager is asked by its user.
+pub(super) fn list_sockets(manager: &HolderProcess) -> Option<String> {
+    let enter = if manager.pid == 1 {
+        String::new()
+    } else {
+        enter_all(manager)?
+    };
+    Some(format!("{enter}systemctl list-sockets --all"))
+}
+
+/// Acts where a container's manager is.
+fn enter_all(manager: &HolderProcess) -> Option<String> {
+    let of_user = manager.cgroup.as_deref()?.contains("/user@");
+    (manager.alive == Some(true) && !of_user)
+        .then(|| format!("nsenter --target {} --all ", manager.pid))
+}
+
+/// Where a manager itself runs, below its root (systemd, src/basic/special.h: SPECIAL_INIT_SCOPE).
+const INIT_SCOPE: &str = "/init.scope";
+
+/// The system's systemd, that of a container or that of a user.
+pub(super) fn is_manager(process: &HolderProcess) -> bool {
+    let in_scope = || {
+        let cgroup = process.cgroup.as_deref();
+        cgroup.is_some_and(|cgroup| cgroup.ends_with(INIT_SCOPE))
+    };
+    is_systemd(process) && (process.pid == 1 || in_scope())
+}
+
+/// The first process of the system may be another init, which knows nothing of socket units.
+fn is_systemd(init: &HolderProcess) -> bool {
+    match &init.exe {
+        Some(exe) => {
+            let path = exe.strip_suffix(" (deleted)").unwrap_or(exe);
+            path.rsplit('/').next() == Some("systemd")
+        }
+        None => init.comm == "systemd",
+    }
 }
 
 /// Ends every process that has the socket; none if one of them is init.
@@ -132,12 +178,17 @@ pub(super) fn kill(holder: &Holder) -> Option<String> {
 }
 
 fn service(process: &HolderProcess) -> Option<&str> {
-    let unit = process.systemd_unit.as_ref()?.as_deref()?;
-    let of_system = process.cgroup.as_ref()?.starts_with("/system.slice/");
-    let free = process.container.as_ref()?.is_none();
-    (process.alive == Some(true) && of_system && free && unit.ends_with(".service")).then_some(unit)
+    service_below(process, "")
 }
 
+/// The service of the manager whose cgroup is `root`.
+fn service_below<'a>(process: &'a HolderProcess, root: &str) -> Option<&'a str> {
+    let unit = process.systemd_unit.as_ref()?.as_deref()?;
+    let cgroup = process.cgroup.as_ref()?.strip_prefix(root)?;
+    let free = process.container.as_ref()?.is_none();
+    let managed = cgroup.starts_with("/system.slice/") && unit.ends_with(".service");
+    (process.alive == Some(true) && managed && free).then_some(unit)
+}
 /// One word of a shell; `None` if it has a control character.
 fn quote(word: &str) -> Option<String> {
     if word.chars().any(char::is_control) {

@@ -3,7 +3,7 @@
 use super::commands;
 use super::text::{is_closed, is_own, owner, process};
 use super::todo::plain;
-use crate::report::{Advice, Conflict, Holder, HolderProcess};
+use crate::report::{Advice, Conflict, Holder};
 
 /// Ends the holder, or its socket unit.
 pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
@@ -24,26 +24,8 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
             command: commands::stop_socket(holder, unit),
         }];
     }
-    let mut having = holder.processes.iter().filter(|p| p.has_socket);
-    match having.find(|process| process.pid == 1) {
-        Some(init) if is_systemd(init) => {
-            return vec![Advice {
-                id: "socket-unit".to_owned(),
-                text: "systemd itself has the socket, for a socket unit: stop that unit".to_owned(),
-                command: Some("systemctl list-sockets --all".to_owned()),
-            }];
-        }
-        Some(init) => {
-            return vec![plain(
-                "stop-holder",
-                &format!(
-                    "{} is the first process of the system: do not stop it, but change what it \
-                     serves, or use another port or address",
-                    process(init)
-                ),
-            )];
-        }
-        None => {}
+    if let Some(advice) = managed(holder) {
+        return vec![advice];
     }
     if !holder.processes.is_empty() && holder.processes.iter().all(|p| p.alive == Some(false)) {
         return vec![plain(
@@ -74,15 +56,31 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     }]
 }
 
-/// The first process of the system may be another init, which knows nothing of socket units.
-fn is_systemd(init: &HolderProcess) -> bool {
-    match &init.exe {
-        Some(exe) => {
-            let path = exe.strip_suffix(" (deleted)").unwrap_or(exe);
-            path.rsplit('/').next() == Some("systemd")
-        }
-        None => init.comm == "systemd",
+/// A manager of services is not to be stopped for what it has on behalf of a unit.
+fn managed(holder: &Holder) -> Option<Advice> {
+    let having = || holder.processes.iter().filter(|process| process.has_socket);
+    if let Some(manager) = having().find(|process| commands::is_manager(process)) {
+        let whose = match manager.pid {
+            1 => "itself".to_owned(),
+            pid => format!("(pid {pid})"),
+        };
+        return Some(Advice {
+            id: "socket-unit".to_owned(),
+            text: format!(
+                "systemd {whose} has the socket, for a socket unit that it manages: stop that unit"
+            ),
+            command: commands::list_sockets(manager),
+        });
     }
+    let init = having().find(|process| process.pid == 1)?;
+    Some(plain(
+        "stop-holder",
+        &format!(
+            "{} is the first process of the system: do not stop it, but change what it serves, or \
+             use another port or address",
+            process(init)
+        ),
+    ))
 }
 
 /// Ends the process that has the descriptor by inheritance, and how it comes to that.

@@ -2,8 +2,6 @@
 //!
 //! Pure text: asks no container engine, so a container is the engine's id and not its name.
 
-use crate::decode::event::Tgid;
-
 /// Engines put `/docker/ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `libpod-ID.scope`, ...
 /// and ID is this many hexadecimal digits everywhere.
 const ID_LEN: usize = 64;
@@ -121,16 +119,17 @@ pub fn pod_uid(path: &str) -> Option<String> {
 }
 
 /// The unit whose sockets systemd gave to the process with this environment: sd_listen_fds(3). Names
-/// that its FileDescriptorName= set say nothing of a unit.
+/// that its FileDescriptorName= set say nothing of a unit. `own` is the process's number in its own
+/// pid namespace.
 #[must_use]
-pub fn socket_unit(environ: &[u8], tgid: Tgid) -> Option<String> {
+pub fn socket_unit(environ: &[u8], own: u32) -> Option<String> {
     let value = |name: &[u8]| {
         let mut entries = environ.split(|byte| *byte == 0);
         let text = entries.find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))?;
         std::str::from_utf8(text).ok()
     };
     // A child of the process that was given them inherits the variables as well.
-    if value(b"LISTEN_PID")?.parse() != Ok(tgid.0) {
+    if value(b"LISTEN_PID")?.parse() != Ok(own) {
         return None;
     }
     let mut names = value(b"LISTEN_FDNAMES")?.split(':');

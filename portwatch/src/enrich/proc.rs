@@ -110,7 +110,8 @@ impl Proc {
         if ticks(stat.start) != ticks(start) || !stat.runs() {
             return None;
         }
-        let uid = read(&dir, "status", 8192).and_then(|text| effective_uid(&text));
+        let status = read(&dir, "status", 8192);
+        let uid = status.as_deref().and_then(effective_uid);
         let cgroup = open_in(&dir, "cgroup")
             .and_then(|file| self.patience.read(tgid, file, 1 << 16))
             .and_then(|text| container::cgroup_path(&String::from_utf8_lossy(&text)));
@@ -129,7 +130,8 @@ impl Proc {
             .filter(|unit| unit.is_some())
             .and_then(|_| open_in(body, "environ"))
             .and_then(|file| self.patience.read(tgid, file, ENVIRON_MAX));
-        let socket_unit = environ.and_then(|text| container::socket_unit(&text, tgid));
+        let own = status.as_deref().and_then(own_number).unwrap_or(tgid.0);
+        let socket_unit = environ.and_then(|text| container::socket_unit(&text, own));
         if read_stat(&dir).map(|now| now.start) != Some(stat.start) {
             return None;
         }
@@ -215,6 +217,17 @@ fn effective_uid(status: &[u8]) -> Option<u32> {
         .find_map(|line| line.strip_prefix("Uid:"))?
         .split_ascii_whitespace()
         .nth(1)?
+        .parse()
+        .ok()
+}
+
+/// `NSpid:` of /proc/PID/status, the last one: the number that the process itself knows.
+fn own_number(status: &[u8]) -> Option<u32> {
+    String::from_utf8_lossy(status)
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?
+        .split_ascii_whitespace()
+        .next_back()?
         .parse()
         .ok()
 }

@@ -12,8 +12,7 @@ pub(super) const MARK: &str = "portwatch-vm: ";
 
 /// The kernel's command line. The timer's check fails under emulation, and the entropy of a machine
 /// that does nothing comes too late.
-pub(super) const COMMAND_LINE: &str =
-    "console=ttyS0 loglevel=3 panic=-1 mitigations=off no_timer_check random.trust_cpu=on";
+pub(super) const COMMAND_LINE: &str = "console=ttyS0 loglevel=3 panic=-1 mitigations=off no_timer_check random.trust_cpu=on systemd.show_status=no";
 
 /// The host's root, as the guest may see it.
 pub(super) const SHARE: &str =
@@ -38,8 +37,9 @@ const CHOSEN: [&str; 5] = [
     "backends::the_backend_that_was_asked_for",
 ];
 
-/// The founding case with real programs, of the suite `real`.
-const FOUNDING: [&str; 2] = ["python::flask_against", "nginx::five_tries"];
+/// The founding case with real programs, of the suite `real`, and what needs a machine whose first
+/// process is systemd.
+const FOUNDING: [&str; 3] = ["python::flask_against", "nginx::five_tries", "systemd::"];
 
 /// Which of portwatch's backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,11 +118,32 @@ $b ip link set lo up
 $b hostname guest
 $b cp /job $r/run/job
 echo "{MARK}booted $($b uname -r)"
+if [ -x "$r{SYSTEMD}" ]; then
+    units=$r/run/systemd/system
+    $b mkdir -p $units
+    $b cp /{UNIT} $units/
+    exec $b chroot $r {SYSTEMD} --unit={UNIT}
+fi
 $b chroot $r /bin/sh /run/job
 echo "{MARK}done"
 $b sync
 $b poweroff -f
 "#
+    )
+}
+
+/// The first process of a Debian system.
+const SYSTEMD: &str = "/lib/systemd/systemd";
+
+/// Runs the job where systemd is installed.
+pub(super) const UNIT: &str = "portwatch-job.service";
+
+/// The text of [`UNIT`]. It goes to the console as the job does without systemd.
+pub(super) fn unit() -> String {
+    format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nTimeoutSec=infinity\n\
+         StandardInput=null\nStandardOutput=file:/dev/console\nStandardError=file:/dev/console\n\
+         ExecStart=/bin/sh -c 'sh /run/job; echo {MARK}done; sync; systemctl poweroff -ff'\n"
     )
 }
 
@@ -139,13 +160,15 @@ pub(super) fn job(suites: &Suites, backends: &[Backend], extent: &Extent) -> Str
     }
     let tests = machine::workspace().join("tests");
     let _ = writeln!(job, "cd {}", quote(&tests.to_string_lossy()));
-    let kernel = match extent {
-        Extent::Whole => Some(Vec::new()),
-        Extent::Chosen => Some(CHOSEN.to_vec()),
-        Extent::Founding => None,
-        Extent::Only(tests) => Some(tests.iter().map(String::as_str).collect()),
+    let (kernel, real) = match extent {
+        Extent::Whole => (Some(Vec::new()), Some(FOUNDING.to_vec())),
+        Extent::Chosen => (Some(CHOSEN.to_vec()), None),
+        Extent::Founding => (None, Some(FOUNDING.to_vec())),
+        Extent::Only(tests) => {
+            let names: Vec<&str> = tests.iter().map(String::as_str).collect();
+            (Some(names.clone()), Some(names))
+        }
     };
-    let real = matches!(extent, Extent::Whole | Extent::Founding).then(|| FOUNDING.to_vec());
     for backend in backends {
         let name = backend.name();
         let _ = writeln!(job, "export PORTWATCH_BACKEND={name}");

@@ -38,6 +38,7 @@ pub(super) fn build(kernel: &Kernel, job: &str) -> Result<PathBuf> {
     }
     fs::write(tree.join("modules/order"), order)?;
     fs::write(tree.join("job"), job)?;
+    fs::write(tree.join(guest::UNIT), guest::unit())?;
     for (name, text) in [
         ("init", guest::init(kernel)),
         ("sbin/modprobe", guest::MODPROBE.to_owned()),

@@ -1,7 +1,7 @@
 //! Advice per cause, and commands that are printed only where they work.
 
 use crate::correlate::testing::{
-    NETNS, PORT, S, facts, failure, ground, held_by, holder, owner, process, socket, tcp,
+    NETNS, PORT, S, facts, failure, ground, held_by, holder, owner, process, socket, tcp, user,
 };
 use crate::correlate::verdict::{Ground, verdict};
 use crate::decode::event::{
@@ -275,6 +275,40 @@ fn systemds_own_sockets_belong_to_a_unit() {
     );
 }
 
+/// In a container systemd is the first process there only, and a user's has no say over the system.
+#[test]
+fn a_manager_that_is_not_the_systems_is_not_to_be_stopped() {
+    let mut held = called(State::Listen, Origin::ExplicitBind);
+    held.owner = None;
+    let mut facts = facts(Some(71234));
+    let mut systemd = process(640, 50 * S, "systemd");
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    if let Some((_, user)) = facts
+        .socket_users
+        .as_mut()
+        .and_then(|users| users.first_mut())
+    {
+        user.tgid = Tgid(640);
+    }
+    systemd.exe = Some(b"/usr/lib/systemd/systemd".to_vec());
+    let mut said = |cgroup: &str| {
+        systemd.cgroup = Some(cgroup.to_owned());
+        facts.processes = vec![systemd.clone()];
+        let list = advice_on(&failure, &facts, &ground());
+        (list[0].id.clone(), list[0].command.clone())
+    };
+    let (id, command) = said("/machine.slice/web.scope/init.scope");
+    assert_eq!(id, "socket-unit");
+    assert_eq!(
+        command.as_deref(),
+        Some("nsenter --target 640 --all systemctl list-sockets --all")
+    );
+    let of_user = said("/user.slice/user-1000.slice/user@1000.service/init.scope");
+    assert_eq!(of_user, (String::from("socket-unit"), None));
+    let other = said("/system.slice/build.service");
+    assert_eq!(other.0, "stop-holder");
+}
+
 /// Many a container or small system has another init, which has no socket units.
 #[test]
 fn another_init_is_not_taken_for_systemd() {
@@ -345,6 +379,23 @@ fn a_socket_unit_is_stopped_with_its_service() {
         list[0].command.as_deref(),
         Some("systemctl stop ceph.socket ceph-osd.service")
     );
+    // Of a container's manager, which has the socket as well.
+    let mut systemd = process(640, 50 * S, "systemd");
+    systemd.exe = Some(b"/usr/lib/systemd/systemd".to_vec());
+    systemd.cgroup = Some("/machine.slice/web.scope/init.scope".to_owned());
+    let mut inside = facts.clone();
+    inside.processes[0].cgroup = Some("/machine.slice/web.scope/system.slice/x".to_owned());
+    inside.processes.push(systemd);
+    if let Some(users) = inside.socket_users.as_mut() {
+        users.push((71234, user(640, 50 * S, "systemd")));
+    }
+    let list = advice_on(&failure, &inside, &ground());
+    assert_eq!(
+        list[0].command.as_deref(),
+        Some("nsenter --target 640 --all systemctl stop ceph.socket ceph-osd.service")
+    );
+    inside.processes[0].cgroup = Some("/system.slice/x".to_owned());
+    assert_eq!(advice_on(&failure, &inside, &ground())[0].command, None);
     // Not a service of the system's manager.
     facts.processes[0].cgroup = Some("/user.slice/x".to_owned());
     assert_eq!(advice_on(&failure, &facts, &ground())[0].command, None);

@@ -239,7 +239,7 @@ fn socket_units_by_environment() {
         ("LISTEN_FDNAMES=web.socket", None),
         ("", None),
     ] {
-        let told = socket_unit(environ.as_bytes(), Tgid(7));
+        let told = socket_unit(environ.as_bytes(), 7);
         assert_eq!(told.as_deref(), expected, "{environ:?}");
     }
 }
