@@ -4,6 +4,7 @@
 
 mod ceph;
 mod clients;
+mod daemons;
 mod fleet;
 mod full;
 mod halves;

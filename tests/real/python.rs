@@ -29,7 +29,7 @@ pub(crate) fn http_server(scene: &Scene, port: u16) -> Binder {
     }
 }
 
-fn tool(name: &str) -> Result<String> {
+pub(crate) fn tool(name: &str) -> Result<String> {
     let path = python(name);
     Ok(path
         .to_str()
@@ -38,7 +38,7 @@ fn tool(name: &str) -> Result<String> {
 }
 
 /// A scene with one tool of the virtual environment.
-fn set(name: &str) -> Result<Option<Scene>> {
+pub(crate) fn set(name: &str) -> Result<Option<Scene>> {
     if !fs::exists(python(name))? {
         skip_without(name)?;
         return Ok(None);
