@@ -19,6 +19,7 @@ mod faults_machine;
 mod faults_people;
 mod faults_privilege;
 mod filters;
+mod history;
 mod holders;
 mod incidents;
 mod late;

@@ -39,7 +39,8 @@ impl Made {
         self.holder.exit()
     }
 
-    fn other_end(&mut self) -> Result<&mut Puppet> {
+    /// The process at the other end of the connection.
+    pub fn other_end(&mut self) -> Result<&mut Puppet> {
         self.others.first_mut().context("no other end was made")
     }
 }
