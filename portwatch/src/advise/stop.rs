@@ -118,19 +118,24 @@ pub(super) fn inherited(holder: &Holder) -> Vec<Advice> {
 }
 
 /// What ends a socket that no process has.
-pub(super) fn in_flight(holder: &Holder) -> Advice {
+pub(super) fn in_flight(holder: &Holder) -> [Advice; 2] {
     let sender = match holder.processes.first() {
         Some(first) if first.alive != Some(false) => {
-            format!("; {} may have sent it", process(first))
+            format!(" ({} may have sent it)", process(first))
         }
         Some(_) | None => String::new(),
     };
-    plain(
-        "read-message",
-        &format!(
-            "try again, its process may just have been ending; else the port is free when whoever \
-             has the other end of the Unix socket reads the message or ends{sender}, when the \
-             io_uring unregisters it, or when the thread that waits on it returns"
+    [
+        plain(
+            "try-again",
+            "try again: the process that had the socket may just have been ending",
         ),
-    )
+        plain(
+            "read-message",
+            &format!(
+                "if the port is still taken: read or end the other end of the Unix socket that the \
+                 socket was sent over{sender}, or end the io_uring or thread that uses it"
+            ),
+        ),
+    ]
 }

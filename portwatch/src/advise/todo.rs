@@ -90,7 +90,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.extend(stop(conflict, holder));
         }
         Cause::InheritedDescriptor => list.extend(inherited(holder)),
-        Cause::DescriptorInFlight => list.push(in_flight(holder)),
+        Cause::DescriptorInFlight => list.extend(in_flight(holder)),
         Cause::KernelSocket => list.push(Advice {
             id: "kernel-socket".to_owned(),
             text:
