@@ -24,7 +24,7 @@ pub use export::{ExportArgs, ExportFormat, ReportArgs};
 pub use limits::LimitArgs;
 pub use parse::{Netns, ParseError};
 pub use redact::{RedactArgs, RedactChoice};
-pub use replay::{PlayArgs, ReplayArgs};
+pub use replay::{CapturesArgs, PlayArgs, ReplayArgs};
 pub use run::RunArgs;
 pub use select::{EventChoice, SelectArgs};
 pub use show::{Colour, CommonArgs, Format, FormatArgs, ShowArgs};

@@ -40,7 +40,7 @@ pub(super) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<Status> {
         ExportFormat::Perfetto => {
             let (out, name) = output(args.output.as_deref())?;
             let timeline = Timeline::new(out, &name);
-            let outcome = playback.run(&args.captures, &mut |header, _| {
+            let outcome = playback.run(&args.from.captures, &mut |header, _| {
                 Box::new(timeline.sink(place(header)))
             })?;
             timeline.finish()?;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<Status> {
         }
         ExportFormat::Ndjson => lines(args, common, &playback)?,
     };
-    match outcome.damaged && args.strict {
+    match outcome.damaged && args.from.strict {
         true => Ok(Status::Failed),
         false => Ok(Status::Ran),
     }
@@ -67,7 +67,7 @@ fn table(
         }
     };
     let table = Table::new(format, target)?;
-    let outcome = playback.run(&args.captures, &mut |header, _| {
+    let outcome = playback.run(&args.from.captures, &mut |header, _| {
         Box::new(table.sink(place(header)))
     })?;
     table.finish()?;
@@ -88,7 +88,9 @@ fn lines(
         None => Output::Stdout,
     };
     let outlet = output.direct(false)?;
-    playback.run(&args.captures, &mut |header, several| -> Box<dyn Sink> {
+    playback.run(&args.from.captures, &mut |header,
+                                            several|
+     -> Box<dyn Sink> {
         let origin = Origin {
             host: &header.host,
             run: several.then_some(header.run.as_str()),

@@ -27,11 +27,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<Status> {
     // Before the captures are read: a place that cannot be written to is no end of a long wait.
     let (mut out, name) = output(args.output.as_deref())?;
     let page = Page::default();
-    let outcome = playback.run(&args.captures, &mut |header, _| {
+    let outcome = playback.run(&args.from.captures, &mut |header, _| {
         Box::new(page.sink(source(header, args)))
     })?;
     page.write(&mut out, &name)?;
-    match outcome.damaged && args.strict {
+    match outcome.damaged && args.from.strict {
         true => Ok(Status::Failed),
         false => Ok(Status::Ran),
     }

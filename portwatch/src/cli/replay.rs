@@ -35,8 +35,8 @@ pub(super) fn run(args: &ReplayArgs, common: &CommonArgs) -> Result<Status> {
         let compose = compose(&output, format, common, &origin);
         Box::new(Printer::new(compose, Box::new(outlet.clone()), None))
     };
-    let outcome = playback.run(&args.captures, &mut sinks)?;
-    if outcome.damaged && args.play.strict {
+    let outcome = playback.run(&args.from.captures, &mut sinks)?;
+    if outcome.damaged && args.from.strict {
         return Ok(Status::Failed);
     }
     Ok(Status::of_run(

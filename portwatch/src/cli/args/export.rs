@@ -1,16 +1,12 @@
 //! Options of `export` and `report`.
 
-use super::{EventChoice, RedactArgs, parse};
+use super::{CapturesArgs, EventChoice, RedactArgs, parse};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// Everything `export` takes.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// Captures, directories of them, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR|-")]
-    pub captures: Vec<PathBuf>,
-
     /// What to make of them
     #[arg(
         long,
@@ -48,10 +44,9 @@ pub struct ExportArgs {
     /// What is left out.
     #[command(flatten)]
     pub redact: RedactArgs,
-
-    /// End with status 2 if a part of a capture is missing or damaged
-    #[arg(long, env = "PORTWATCH_STRICT", help_heading = "Replay", value_parser = parse::flag)]
-    pub strict: bool,
+    /// What is read, and how well.
+    #[command(flatten)]
+    pub from: CapturesArgs,
 }
 
 /// A word of `export --format`.
@@ -78,10 +73,6 @@ impl ExportArgs {
 /// Everything `report` takes.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// Captures, directories of them, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR|-")]
-    pub captures: Vec<PathBuf>,
-
     /// Write the page here instead of to standard output; what stands there is replaced
     #[arg(
         short,
@@ -95,8 +86,7 @@ pub struct ReportArgs {
     /// What is left out.
     #[command(flatten)]
     pub redact: RedactArgs,
-
-    /// End with status 2 if a part of a capture is missing or damaged
-    #[arg(long, env = "PORTWATCH_STRICT", help_heading = "Replay", value_parser = parse::flag)]
-    pub strict: bool,
+    /// What is read, and how well.
+    #[command(flatten)]
+    pub from: CapturesArgs,
 }

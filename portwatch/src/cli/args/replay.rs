@@ -8,10 +8,6 @@ use std::time::Duration;
 /// Everything `replay` takes.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// Captures, directories of them, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR|-")]
-    pub captures: Vec<PathBuf>,
-
     /// Text or JSON.
     #[command(flatten)]
     pub format: FormatArgs,
@@ -21,9 +17,24 @@ pub struct ReplayArgs {
     /// What is shown of them.
     #[command(flatten)]
     pub show: ShowArgs,
+    /// What is read, and how well.
+    #[command(flatten)]
+    pub from: CapturesArgs,
     /// How it is played.
     #[command(flatten)]
     pub play: PlayArgs,
+}
+
+/// The captures that are read.
+#[derive(Clone, Debug, Args)]
+pub struct CapturesArgs {
+    /// Captures, directories of them, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub captures: Vec<PathBuf>,
+
+    /// End with status 2 if a part of a capture is missing or damaged
+    #[arg(long, env = "PORTWATCH_STRICT", help_heading = "Replay", value_parser = parse::flag)]
+    pub strict: bool,
 }
 
 /// How a capture is played.
@@ -33,10 +44,6 @@ pub struct PlayArgs {
     /// N times as fast as it happened; without it as fast as possible
     #[arg(long, env = "PORTWATCH_SPEED", value_name = "N", value_parser = parse::speed)]
     pub speed: Option<f64>,
-
-    /// End with status 2 if a part of a capture is missing or damaged
-    #[arg(long, env = "PORTWATCH_STRICT", value_parser = parse::flag)]
-    pub strict: bool,
 
     /// End with status 1 if there was a conflict
     #[arg(long, env = "PORTWATCH_FAIL_ON_CONFLICT", value_parser = parse::flag)]
