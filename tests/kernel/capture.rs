@@ -261,12 +261,12 @@ fn a_kill_loses_a_second_at_most() -> Result<()> {
         return Ok(());
     };
     let mut live = Live::start(&stage, &[], &[])?;
-    let size = || -> Result<u64> { Ok(live.capture().metadata()?.len()) };
-    let before = size()?;
     let _two = two_conflicts(&stage)?;
     live.wait_for(r#""type":"conflict""#, 2)?;
-    wait::file("a block on disk", PATIENCE, &live.capture(), || {
-        Ok((size()? > before).then_some(()))
+    wait::file("both on disk", PATIENCE, &live.capture(), || {
+        let (so_far, _) = live.replay(&[])?;
+        let conflicts = so_far.matches(r#""type":"conflict""#).count();
+        Ok((conflicts == 2).then_some(()))
     })?;
     let mode = live.capture().metadata()?.permissions().mode();
     ensure!(mode & 0o777 == 0o600, "mode {mode:o}");

@@ -170,8 +170,11 @@ fn doctor_says_what_runs() -> Result<()> {
     }
     let output = output(&["doctor"])?;
     let text = String::from_utf8_lossy(&output.stdout);
+    let backend = text.lines().find_map(|line| line.strip_prefix("backend: "));
     ensure!(
-        output.status.success() && text.contains("tracepoint"),
+        output.status.success()
+            && backend.is_some_and(|name| ["trampoline", "kprobe", "tracepoint"].contains(&name))
+            && text.contains("  ok    sock_ops    sock_ops\n"),
         "{text}"
     );
     Ok(())
