@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::event::Event;
-use portwatch_tests::make;
+use portwatch_tests::machine::Machine;
+use portwatch_tests::make::{self, Made};
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 
 use crate::play::refused;
+
+const CONNECTIONS: usize = 300;
 
 fn conflict(stage: &Stage, mut tracer: Tracer) -> Result<Event> {
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
@@ -20,13 +23,35 @@ fn conflict(stage: &Stage, mut tracer: Tracer) -> Result<Event> {
 /// The kernel's list of owners ends with the listener, which is the culprit all the same.
 #[test]
 fn a_listener_behind_a_crowd_of_connections_is_named() -> Result<()> {
-    const CONNECTIONS: usize = 300;
     let Some(stage) = Stage::set()? else {
         return Ok(());
     };
     let tracer = Tracer::start(&stage.netns, &[])?;
     let made = make::crowd(&stage.netns, CONNECTIONS)?;
     let event = conflict(&stage, tracer)?;
+    is_behind_the_crowd(&event, &made)
+}
+
+/// A walk without `bpf_loop` goes that far as well.
+#[test]
+fn a_listener_behind_a_crowd_is_named_without_bpf_loop() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let old = Machine::whole().script("export PORTWATCH_ASSUME_KERNEL=5.8");
+    let (made, trace) = old.trace(&stage.netns, &[], |_| {
+        let made = make::crowd(&stage.netns, CONNECTIONS)?;
+        let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+        refused(&mut binder, "tcp4")?;
+        Ok(made)
+    })?;
+    trace.check(true)?;
+    let mut events = trace.events.iter();
+    let event = events.find(|event| event.conflict().is_some());
+    is_behind_the_crowd(event.context("no conflict")?, &made)
+}
+
+fn is_behind_the_crowd(event: &Event, made: &Made) -> Result<()> {
     let told = event.conflict().context("no conflict")?;
     let first = &told.holders[0];
     ensure!(

@@ -335,7 +335,7 @@ pub const RELEASE_BLIND_SPOTS: &[&str] = &["when TIME_WAIT or an orphan lets go 
 
 /// What cannot be told without `bpf_loop`.
 pub const LOOP_BLIND_SPOTS: &[&str] = &[
-    "before Linux 5.17: holders behind the first 32 steps to a port's sockets, and who holds a range of \
+    "before Linux 5.17: holders behind the first 1024 steps to a port's sockets, and who holds a range of \
      TCP ports that is exhausted",
 ];
 
