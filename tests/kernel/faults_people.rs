@@ -112,7 +112,8 @@ fn a_child_that_exits_before_it_is_looked_up() -> Result<()> {
     duel.end()
 }
 
-/// A connection that a child closed, after its parent had: what is left of it was the child's.
+/// A connection that a child closed, after its parent had: it was the parent's connect() that took the
+/// port.
 #[test]
 fn a_connection_that_a_child_closed_last() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
@@ -132,7 +133,13 @@ fn a_connection_that_a_child_closed_last() -> Result<()> {
         Ok(rows.iter().any(orphaned).then_some(()))
     })?;
     let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
-    last_had_by(&conflict, "orphan", child, duel.holder_pid())?;
+    let processes = &only(&conflict)?.processes;
+    let named: Vec<_> = processes.iter().map(|p| (p.pid, p.has_socket)).collect();
+    ensure!(
+        conflict.cause == "orphan" && named == [(duel.holder_pid(), Some(false))],
+        "not {} alone: {conflict:#?}",
+        duel.holder_pid()
+    );
     duel.end()
 }
 

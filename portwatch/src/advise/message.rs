@@ -74,7 +74,7 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
             closed(holder),
         ),
         Cause::ServerTimeWait => format!(
-            "TIME_WAIT still holds the port after a connection from {} that {} had accepted{}{}",
+            "TIME_WAIT still holds the port after a connection from {} to {}{}{}",
             peer(holder),
             owner(holder),
             closed(holder),

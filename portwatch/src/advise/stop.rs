@@ -104,7 +104,8 @@ pub(super) fn inherited(holder: &Holder) -> Vec<Advice> {
         Advice {
             id: "kill-child".to_owned(),
             text: format!(
-                "end {}, which most likely does not know that it has the socket",
+                "end {}, unless it is meant to serve there: it has the socket from a process that is \
+                 gone, and may not even know",
                 owner(holder)
             ),
             command: commands::kill(holder),
@@ -138,4 +139,38 @@ pub(super) fn in_flight(holder: &Holder) -> [Advice; 2] {
             ),
         ),
     ]
+}
+
+/// Who else has the port: what is advised for the first holder does not free it alone.
+pub(super) fn others(conflict: &Conflict, first: &Holder) -> Option<Advice> {
+    /// Named at most.
+    const MAX: usize = 3;
+    let is_of_first = |pid| first.processes.iter().any(|process| process.pid == pid);
+    let mut names: Vec<String> = Vec::new();
+    let blocking = conflict.holders.iter().filter(|holder| holder.blocking);
+    for holder in blocking.filter(|holder| !holder.processes.is_empty()) {
+        if holder
+            .processes
+            .iter()
+            .any(|process| is_of_first(process.pid))
+        {
+            continue;
+        }
+        let name = owner(holder);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(MAX);
+    names.truncate(MAX);
+    let listed = names.join(", ");
+    let text = match (names.is_empty(), more) {
+        (true, _) => return None,
+        (false, 0) => listed,
+        (false, more) => format!("{listed} and {more} more"),
+    };
+    Some(plain(
+        "other-holders",
+        &format!("that alone is not enough: {text} must let go of the port as well"),
+    ))
 }

@@ -3,7 +3,7 @@
 use crate::correlate::verdict::Ground;
 use crate::report::time::{human, time_of_day};
 use crate::report::{
-    Endpoint, Holder, HolderProcess, Ports, Process, StateName, TransportName, Wanted,
+    Endpoint, Holder, HolderKind, HolderProcess, Ports, Process, StateName, TransportName, Wanted,
 };
 use std::net::IpAddr;
 
@@ -127,7 +127,11 @@ pub(super) fn had_by(subject: &str, holder: &Holder, ground: &Ground) -> String 
 /// A process had its descriptor at the failure, and none has it now.
 pub(super) fn is_closed(holder: &Holder) -> bool {
     let known = |process: &HolderProcess| !process.has_socket && process.alive.is_some();
-    holder.inode.is_some() && !holder.processes.is_empty() && holder.processes.iter().all(known)
+    let on_its_way = holder.kind == HolderKind::InFlight;
+    holder.inode.is_some()
+        && !on_its_way
+        && !holder.processes.is_empty()
+        && holder.processes.iter().all(known)
 }
 
 /// Who opened the socket and has it no more.

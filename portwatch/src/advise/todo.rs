@@ -1,6 +1,6 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
-use super::stop::{in_flight, inherited, stop};
+use super::stop::{in_flight, inherited, others, stop};
 use super::text::{endpoint, owner, peer};
 use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
@@ -112,6 +112,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
         }
     }
     if conflict.cause != Cause::SameConnection {
+        list.extend(others(conflict, holder));
         list.extend(set_reuseaddr(conflict));
     }
     list

@@ -60,6 +60,10 @@ pub fn origin(holder: &Holder, listeners: &[&Socket]) -> Taken {
     if is_kernel(socket) {
         return Taken::proven(Origin::Kernel);
     }
+    // The hook saw a listener get it.
+    if holder.accepted_at.is_some() {
+        return Taken::proven(Origin::Accepted);
+    }
     if socket.connect_bound || (holder.connect_only_bucket && socket.transport == Transport::Tcp) {
         return Taken::proven(Origin::EphemeralConnect);
     }

@@ -114,7 +114,13 @@ pub fn who(
     if *keeper == Keeper::Kernel {
         return nobody();
     }
-    if let Some(closer) = facts.closer(&holder.socket) {
+    // What is left of a connection is of the process that took its port, whoever closed it: the last
+    // close also runs in a process that throws away a message with the descriptor, and that never had
+    // it.
+    let taker = owner.filter(|owner| owner.source != OwnerSource::LastListener);
+    if let Some(closer) = facts.closer(&holder.socket)
+        && (holder.socket.has_socket || taker.is_none())
+    {
         return closed(closer, owner, facts, anchor);
     }
     let Some(owner) = owner else {

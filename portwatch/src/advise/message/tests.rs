@@ -85,8 +85,7 @@ fn connections_of_other_origins() {
     );
     assert_eq!(
         said(State::TimeWait, Origin::Accepted),
-        "TIME_WAIT still holds the port after a connection from 10.10.10.2:6836 that OSD had \
-         accepted"
+        "TIME_WAIT still holds the port after a connection from 10.10.10.2:6836 to OSD"
     );
 }
 
@@ -96,8 +95,7 @@ fn what_is_only_remembered_is_said_to_be() {
     let held = held_by(closed, owner(OwnerSource::LastListener, None));
     assert_eq!(
         why("0.0.0.0", held),
-        "TIME_WAIT still holds the port after a connection from 10.10.10.2:6836 that OSD had \
-         accepted, the last known listener of the port"
+        "TIME_WAIT still holds the port after a connection from 10.10.10.2:6836 to OSD, the last known listener of the port"
     );
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::correlate::testing::{held_by, holder, orphan, owner, socket, tcp};
+use crate::decode::event::Ktime;
 
 const NONE: &[&Socket] = &[];
 
@@ -35,6 +36,15 @@ fn the_kernels_own_bits_prove_connect_and_bind() {
     let mut held = holder(tcp("10.10.10.1", State::Established));
     held.socket.port_locked = true;
     assert_eq!(taken(&held), (Some(Origin::ExplicitBind), Proof::Proven));
+}
+
+/// The hook that saw a listener get it needs no listener that is still known.
+#[test]
+fn a_connection_that_a_listener_was_seen_to_get_is_accepted() {
+    let mut held = holder(tcp("10.10.10.1", State::Established));
+    assert_eq!(taken(&held).0, None);
+    held.accepted_at = Some(Ktime(5));
+    assert_eq!(taken(&held), (Some(Origin::Accepted), Proof::Proven));
 }
 
 /// Listener closed, accepted child left, tracer started late: an absent SOCK_BINDPORT_LOCK proves

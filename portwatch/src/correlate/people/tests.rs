@@ -103,6 +103,29 @@ fn time_wait_names_who_had_it_and_when() {
     assert_eq!(osd.uid, Some(167));
 }
 
+/// The last close may run in a process that never had the socket, as when a message with it is thrown
+/// away: what is left of a connection is of whoever made it.
+#[test]
+fn who_closed_a_connection_is_not_who_took_its_port() {
+    let mut facts = facts(None);
+    let mut closer = owner(OwnerSource::Release, None);
+    closer.tgid = Tgid(77);
+    let mut taker = owner(OwnerSource::Call, Some(Origin::EphemeralConnect));
+    taker.released_at = Some(Ktime(1_500 * S));
+    let mut left = held_by(tcp("10.10.10.1", State::TimeWait), taker.clone());
+    facts.closers = vec![(487, closer.clone())];
+    let named = |holder: &Holder, facts: &EventFacts| -> Vec<u32> {
+        let processes = of(holder, facts).processes;
+        processes.iter().map(|process| process.pid).collect()
+    };
+    assert_eq!(named(&left, &facts), [3_013_825]);
+    closer.tgid = Tgid(0);
+    facts.closers = vec![(487, closer)];
+    assert_eq!(named(&left, &facts), [3_013_825]);
+    left.owner = None;
+    assert!(named(&left, &facts).is_empty());
+}
+
 /// The same pid runs, but it started later: it is another process.
 #[test]
 fn a_reused_pid_is_not_the_holder() {
