@@ -8,6 +8,8 @@ use std::ops::Range;
 pub(super) struct Step {
     pub(super) offset: usize,
     pub(super) width: usize,
+    /// Its offset among the bytes of its part alone.
+    pub(super) packed: usize,
     pub(super) code: Code,
     /// Offset and width of the other field of [`Code::Like`].
     pub(super) like: (usize, usize),
@@ -23,6 +25,8 @@ pub(super) struct Part {
     pub(super) ranges: Vec<Range<usize>>,
     /// How many bytes.
     pub(super) len: usize,
+    /// No field needs anything but its own column.
+    pub(super) plain: bool,
 }
 
 impl Part {
@@ -94,6 +98,7 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
         part.steps.push(Step {
             offset,
             width,
+            packed: part.len,
             code,
             like,
             column: *columns,
@@ -104,6 +109,10 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
             Some(_) | None => part.ranges.push(offset..offset + width),
         }
         *columns += 1;
+    }
+    for part in [&mut plan.context, &mut plan.socket, &mut plan.own] {
+        let plain = |step: &Step| matches!(step.code, Code::Raw | Code::Last);
+        part.plain = part.steps.iter().all(plain);
     }
     plan
 }

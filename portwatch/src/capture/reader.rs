@@ -7,7 +7,8 @@ use super::block::{CLOSED, CONTINUED, HEAD, Head, MAGIC as BLOCK_MAGIC};
 use super::buffer::{Buffer, CHUNK};
 use super::error::{CaptureError, Damage};
 use super::header::{CaptureHeader, MAGIC as FILE_MAGIC};
-use super::unpack::{Input, Step, Unpacker};
+use super::input::{Input, Step};
+use super::unpack::{Passed, Unpacker};
 use std::collections::VecDeque;
 use std::io::Read;
 
@@ -122,17 +123,30 @@ impl<R: Read> CaptureReader<R> {
                     return Ok(Some(Piece::Step(step)));
                 }
                 Ok(None) => {}
-                // The checksum agreed: made by something else than this writer. Its rest is lost.
-                Err(_) => {
-                    self.gap.get_or_insert_default().blocks += 1;
-                    self.unpacker.abandon();
-                }
+                Err(_) => self.spoiled(),
             }
             if self.done {
                 return Ok(None);
             }
             self.advance()?;
         }
+    }
+
+    /// Goes behind the records that come next, stand in the block that is read, and that `passes`
+    /// lets go by, from their bytes as they are stored: nobody needs them.
+    pub fn pass_over(&mut self, passes: impl FnMut(&[u8]) -> bool) -> Passed {
+        let mut passed = Passed::default();
+        if self.told.is_empty() && self.unpacker.pass_over(&mut passed, passes).is_err() {
+            self.spoiled();
+        }
+        self.last = self.last.max(passed.last.0);
+        passed
+    }
+
+    /// The checksum agreed: made by something else than this writer. The block's rest is lost.
+    fn spoiled(&mut self) {
+        self.gap.get_or_insert_default().blocks += 1;
+        self.unpacker.abandon();
     }
 
     /// Reads on to the next block or the end.

@@ -6,8 +6,16 @@ use super::table::ENTRIES_MAX;
 /// The socket parts of records, side by side: most blocks have thousands.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    places: Vec<(usize, usize)>,
+    places: Vec<Place>,
     bytes: Vec<u8>,
+}
+
+/// Where a socket's bytes lie, and the time of the record that brought it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    len: u32,
+    born: u64,
 }
 
 impl Seen {
@@ -16,27 +24,40 @@ impl Seen {
         self.bytes.clear();
     }
 
-    /// Keeps a part of a record; its number, `None` where there are too many.
-    pub(super) fn push(&mut self, part: &Part, record: &[u8]) -> Option<u32> {
+    /// Keeps the bytes of a part; `None` where there are too many.
+    #[inline]
+    pub(super) fn push(&mut self, part: &[u8]) -> Option<()> {
         if self.places.len() >= ENTRIES_MAX {
             return None;
         }
-        let start = self.bytes.len();
-        part.gather(record, &mut self.bytes);
-        self.places.push((start, self.bytes.len()));
-        u32::try_from(self.places.len() - 1).ok()
+        let start = u32::try_from(self.bytes.len()).ok()?;
+        let len = u32::try_from(part.len()).ok()?;
+        self.bytes.extend_from_slice(part);
+        let born = 0;
+        self.places.push(Place { start, len, born });
+        Some(())
     }
 
-    /// Puts a part into a record; `None` if there is none with this number and length.
+    /// The record that brought the last part is of this time.
     #[inline]
-    pub(super) fn put(&self, number: usize, part: &Part, record: &mut [u8]) -> Option<()> {
-        let &(start, end) = self.places.get(number)?;
-        let bytes = self.bytes.get(start..end)?;
-        if bytes.len() != part.len {
+    pub(super) fn born(&mut self, at: u64) {
+        if let Some(last) = self.places.last_mut() {
+            last.born = at;
+        }
+    }
+
+    /// Puts a part into a record, and tells the time of the one that brought it; `None` if there is
+    /// none with this number and length.
+    #[inline]
+    pub(super) fn put(&self, number: usize, part: &Part, record: &mut [u8]) -> Option<u64> {
+        let &Place { start, len, born } = self.places.get(number)?;
+        let (start, len) = (start as usize, len as usize);
+        let bytes = self.bytes.get(start..start + len)?;
+        if len != part.len {
             return None;
         }
         part.scatter(bytes, record);
-        Some(())
+        Some(born)
     }
 }
 
@@ -60,14 +81,14 @@ impl Patterns {
 
     /// Keeps the context of a record that holds nothing else yet; its number, `None` where there
     /// are too many.
-    pub(super) fn push(&mut self, layout: usize, record: &[u8]) -> Option<u32> {
+    pub(super) fn push(&mut self, layout: usize, record: &[u8]) -> Option<usize> {
         let full = self.bytes.len() + record.len() > PATTERNS_MAX;
         if full || self.places.len() >= ENTRIES_MAX {
             return None;
         }
         self.places.push((layout, self.bytes.len()));
         self.bytes.extend_from_slice(record);
-        u32::try_from(self.places.len() - 1).ok()
+        Some(self.places.len() - 1)
     }
 
     /// The pattern of this number, if it is of this layout and size: no writer names another's.

@@ -1,0 +1,213 @@
+//! The streams of a block's payload, read number by number and field by field. Whatever the bytes: no
+//! panic.
+
+use super::error::CaptureError;
+use super::layout::Code;
+use super::pack::{COLUMNS, OPS, STRINGS};
+use super::plan::{Part, number, set_number};
+use super::still::{Still, naps};
+use super::varint::{Cursor, take, unzigzag};
+use bytes::Bytes;
+
+/// What is wrong with a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong {
+    /// It ends inside of a record.
+    Cut,
+    /// It refers to what is not there.
+    Number,
+    /// Its streams make no sense.
+    Streams,
+    /// It begins with an answer.
+    Answer,
+    /// It holds an unknown operation.
+    Operation,
+    /// It holds a record without a layout.
+    Layout,
+}
+
+impl From<Wrong> for CaptureError {
+    fn from(wrong: Wrong) -> Self {
+        Self::Content(match wrong {
+            Wrong::Cut => "a block ends inside of a record",
+            Wrong::Number => "a block refers to what is not there",
+            Wrong::Streams => "a block's streams make no sense",
+            Wrong::Answer => "a block begins with an answer",
+            Wrong::Operation => "a block holds an unknown operation",
+            Wrong::Layout => "a block holds a record without a layout",
+        })
+    }
+}
+
+/// The streams of a payload, and what their numbers are differences to.
+#[derive(Debug)]
+pub(super) struct Streams {
+    payload: Bytes,
+    streams: Vec<Cursor>,
+    last: Vec<u64>,
+    pub(super) clock: u64,
+}
+
+impl Streams {
+    /// Those of layouts with so many columns; empty.
+    pub(super) fn new(columns: usize) -> Self {
+        Self {
+            payload: Bytes::new(),
+            streams: vec![Cursor::default(); COLUMNS + columns],
+            last: vec![0; columns],
+            clock: 0,
+        }
+    }
+
+    /// Nothing is left to be read.
+    pub(super) fn forget(&mut self) {
+        self.streams.fill(Cursor::default());
+    }
+
+    /// Begins a payload.
+    pub(super) fn load(&mut self, payload: Vec<u8>) -> Result<(), Wrong> {
+        self.forget();
+        self.last.fill(0);
+        self.clock = 0;
+        let mut rest = &payload[..];
+        let count = take(&mut rest).ok_or(Wrong::Cut)?;
+        let mut lengths = Vec::new();
+        for _ in 0..count {
+            let mut size =
+                || usize::try_from(take(&mut rest).ok_or(Wrong::Cut)?).map_err(|_| Wrong::Streams);
+            let (stream, length) = (size()?, size()?);
+            if lengths.len() >= self.streams.len() {
+                return Err(Wrong::Streams);
+            }
+            lengths.push((stream, length));
+        }
+        let mut start = payload.len() - rest.len();
+        for (stream, length) in lengths {
+            let end = start
+                .checked_add(length)
+                .filter(|&end| end <= payload.len());
+            let end = end.ok_or(Wrong::Cut)?;
+            match self.streams.get_mut(stream) {
+                Some(place) if *place == Cursor::default() => *place = Cursor { at: start, end },
+                Some(_) | None => return Err(Wrong::Streams),
+            }
+            start = end;
+        }
+        self.payload = Bytes::from(payload);
+        Ok(())
+    }
+
+    /// The next operation, which is not taken.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<u8> {
+        let ops = self.streams[OPS];
+        (ops.at < ops.end).then(|| self.payload[ops.at])
+    }
+
+    /// The next operation.
+    #[inline]
+    pub(super) fn op(&mut self) -> Option<u8> {
+        let op = self.peek()?;
+        self.streams[OPS].at += 1;
+        Some(op)
+    }
+
+    /// The next number of a stream.
+    #[inline]
+    pub(super) fn varint(&mut self, stream: usize) -> Result<u64, Wrong> {
+        self.streams[stream].take(&self.payload).ok_or(Wrong::Cut)
+    }
+
+    /// The same, of a thing that the block has already.
+    #[inline]
+    pub(super) fn index(&mut self, stream: usize) -> Result<usize, Wrong> {
+        usize::try_from(self.varint(stream)?).map_err(|_| Wrong::Number)
+    }
+
+    /// The next byte string.
+    pub(super) fn string(&mut self) -> Result<Bytes, Wrong> {
+        let length = usize::try_from(self.varint(STRINGS)?).map_err(|_| Wrong::Cut)?;
+        let place = &mut self.streams[STRINGS];
+        let end = place.at.checked_add(length).filter(|&end| end <= place.end);
+        let bytes = self.payload.slice(place.at..end.ok_or(Wrong::Cut)?);
+        place.at += length;
+        Ok(bytes)
+    }
+
+    /// The fields of a part.
+    pub(super) fn part(
+        &mut self,
+        part: &Part,
+        record: &mut [u8],
+        born: Option<u64>,
+    ) -> Result<(), Wrong> {
+        let payload = &self.payload[..];
+        for step in &part.steps {
+            let stream = &mut self.streams[COLUMNS + step.column];
+            if step.code == Code::Raw {
+                let end = stream.at + step.width;
+                if end > stream.end {
+                    return Err(Wrong::Cut);
+                }
+                let value = number(payload, stream.at, step.width);
+                set_number(record, step.offset, step.width, value);
+                stream.at = end;
+                continue;
+            }
+            let difference = unzigzag(stream.take(payload).ok_or(Wrong::Cut)?);
+            let value = match step.code {
+                Code::Raw => difference,
+                Code::Last => {
+                    let last = &mut self.last[step.column];
+                    *last = last.wrapping_add(difference);
+                    *last
+                }
+                Code::Time => {
+                    self.clock = self.clock.wrapping_add(difference);
+                    self.clock
+                }
+                Code::Clock => self.clock.wrapping_add(difference),
+                Code::Born => born.unwrap_or(self.clock).wrapping_add(difference),
+                Code::Like(_) => number(record, step.like.0, step.like.1).wrapping_add(difference),
+            };
+            set_number(record, step.offset, step.width, value);
+        }
+        Ok(())
+    }
+
+    /// The fields of a part that is plain: `still` holds them as they were last, and takes what has
+    /// changed since.
+    #[inline]
+    pub(super) fn changes(&mut self, part: &Part, still: &mut Still) -> Result<(), Wrong> {
+        let payload = &self.payload[..];
+        let Still { bytes, awake, .. } = still.next(part, &mut self.streams[COLUMNS..]);
+        let mut idle = false;
+        for &at in &*awake {
+            let step = &part.steps[usize::from(at)];
+            let stream = &mut self.streams[COLUMNS + step.column];
+            if step.code == Code::Raw {
+                let end = stream.at + step.width;
+                let raw = payload.get(stream.at..end).filter(|_| end <= stream.end);
+                let place = bytes.get_mut(step.packed..step.packed + step.width);
+                place
+                    .ok_or(Wrong::Cut)?
+                    .copy_from_slice(raw.ok_or(Wrong::Cut)?);
+                stream.at = end;
+                continue;
+            }
+            let difference = unzigzag(stream.take(payload).ok_or(Wrong::Cut)?);
+            if difference == 0 {
+                // It stands there already.
+                idle |= payload.get(stream.at..stream.end).is_some_and(naps);
+                continue;
+            }
+            let last = &mut self.last[step.column];
+            *last = last.wrapping_add(difference);
+            set_number(bytes, step.packed, step.width, *last);
+        }
+        if idle {
+            still.lull(part, &self.streams[COLUMNS..], payload);
+        }
+        Ok(())
+    }
+}
