@@ -11,6 +11,7 @@
 //! drives a replay (`source::replay`).
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod block;
 mod buffer;
 pub mod compat;

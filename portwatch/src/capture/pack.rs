@@ -56,21 +56,33 @@ pub(super) struct Packer {
 #[derive(Debug)]
 struct Block {
     streams: Vec<Vec<u8>>,
-    last: Vec<u64>,
+    lasts: Vec<Last>,
+    /// By part: how many were packed.
+    parts: Vec<usize>,
     clock: u64,
     inputs: u32,
     first: Option<u64>,
     latest: u64,
 }
 
+/// The last value of a field, and how many are in its column: those behind are the same, and their
+/// zeros are written when another comes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    value: u64,
+    written: usize,
+}
+
 impl Packer {
     pub(super) fn new(layouts: &[Layout]) -> Self {
         let (plans, columns) = plans(layouts);
+        let parts = plans.iter().map(|plan| plan.parts().len()).sum();
         Self {
             plans,
             block: Block {
                 streams: vec![Vec::new(); COLUMNS + columns],
-                last: vec![0; columns],
+                lasts: vec![Last::default(); columns],
+                parts: vec![0; parts],
                 clock: 0,
                 inputs: 0,
                 first: None,
@@ -229,13 +241,19 @@ impl Packer {
 
     /// Bytes of the payload so far.
     fn size(&self) -> usize {
-        self.block.streams.iter().map(Vec::len).sum()
+        let written: usize = self.block.streams.iter().map(Vec::len).sum();
+        let part = |part| self.block.unwritten(part).map(|(_, zeros)| zeros);
+        let parts = self.plans.iter().flat_map(Plan::parts);
+        written + parts.flat_map(part).sum::<usize>()
     }
 
     /// The block, if there is anything in it, and a new one begins.
     pub(super) fn take(&mut self) -> Option<Content> {
         if self.block.inputs == 0 {
             return None;
+        }
+        for part in self.plans.iter().flat_map(Plan::parts) {
+            self.block.write_out(part);
         }
         let mut payload = Vec::with_capacity(self.size() + 512);
         let used = || {
@@ -261,7 +279,8 @@ impl Packer {
             last: block.latest,
         };
         block.streams.iter_mut().for_each(Vec::clear);
-        block.last.fill(0);
+        block.lasts.fill(Last::default());
+        block.parts.fill(0);
         (block.clock, block.inputs, block.first, block.latest) = (0, 0, None, 0);
         self.contexts.clear();
         self.sockets.clear();
@@ -276,31 +295,63 @@ impl Packer {
 
 /// The number of a part's bytes, and whether they are new. A layout without such fields has none.
 fn seen(part: &Part, bytes: &[u8], table: &mut Table, scratch: &mut Vec<u8>) -> (u32, bool) {
-    if part.len == 0 {
-        return (0, false);
+    match &part.ranges[..] {
+        [] => (0, false),
+        [one] => table.number(&bytes[one.clone()]),
+        _ => {
+            scratch.clear();
+            part.gather(bytes, scratch);
+            table.number(scratch)
+        }
     }
-    scratch.clear();
-    part.gather(bytes, scratch);
-    table.number(scratch)
 }
 
 impl Block {
     fn part(&mut self, part: &Part, record: &[u8], born: Option<u64>) {
+        let before = self.parts[part.number];
+        self.parts[part.number] += 1;
         for step in &part.steps {
             let value = number(record, step.offset, step.width);
             let stream = &mut self.streams[COLUMNS + step.column];
             let base = match step.code {
                 Code::Raw => {
-                    stream.extend_from_slice(&record[step.offset..step.offset + step.width]);
+                    put_raw(stream, step.width, value);
                     continue;
                 }
-                Code::Last => std::mem::replace(&mut self.last[step.column], value),
+                Code::Last => {
+                    let last = &mut self.lasts[step.column];
+                    if last.value == value {
+                        continue;
+                    }
+                    if last.written < before {
+                        stream.resize(stream.len() + before - last.written, 0);
+                    }
+                    last.written = before + 1;
+                    std::mem::replace(&mut last.value, value)
+                }
                 Code::Time => std::mem::replace(&mut self.clock, value),
                 Code::Clock => self.clock,
                 Code::Born => born.unwrap_or(self.clock),
                 Code::Like(_) => number(record, step.like.0, step.like.1),
             };
             put(stream, zigzag(value.wrapping_sub(base)));
+        }
+    }
+
+    /// The columns of a part that lack zeros, and how many.
+    fn unwritten(&self, part: &Part) -> impl Iterator<Item = (usize, usize)> {
+        let count = self.parts[part.number];
+        let lasts = part.steps.iter().filter(|step| step.code == Code::Last);
+        lasts.map(move |step| (step.column, count - self.lasts[step.column].written))
+    }
+
+    /// Writes the zeros that are lacking.
+    fn write_out(&mut self, part: &Part) {
+        let unwritten: Vec<_> = self.unwritten(part).collect();
+        for (column, zeros) in unwritten {
+            let stream = &mut self.streams[COLUMNS + column];
+            stream.resize(stream.len() + zeros, 0);
+            self.lasts[column].written += zeros;
         }
     }
 
@@ -312,5 +363,17 @@ impl Block {
     fn stamp(&mut self, time: u64) {
         self.first.get_or_insert(time);
         self.latest = self.latest.max(time);
+    }
+}
+
+/// The low bytes of a number, each width by itself: a copy of a known length is one instruction.
+#[inline]
+fn put_raw(out: &mut Vec<u8>, width: usize, value: u64) {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    match width {
+        1 => out.push(a),
+        2 => out.extend_from_slice(&[a, b]),
+        4 => out.extend_from_slice(&[a, b, c, d]),
+        _ => out.extend_from_slice(&value.to_le_bytes()),
     }
 }

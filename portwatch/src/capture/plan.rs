@@ -3,6 +3,9 @@
 use super::layout::{Code, Home, Layout};
 use std::ops::Range;
 
+/// Bytes between two ranges that are copied along with them.
+const LITTLE: usize = 64;
+
 /// One field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -20,11 +23,17 @@ pub(super) struct Step {
 /// The fields of one home.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
+    /// Its number among those of all layouts.
+    pub(super) number: usize,
     pub(super) steps: Vec<Step>,
     /// The bytes of these fields, neighbours joined.
     pub(super) ranges: Vec<Range<usize>>,
+    /// The same with what lies between where that is little.
+    pub(super) spans: Vec<Range<usize>>,
     /// How many bytes.
     pub(super) len: usize,
+    /// How many bytes the spans have.
+    pub(super) spread: usize,
     /// No field needs anything but its own column.
     pub(super) plain: bool,
 }
@@ -59,13 +68,27 @@ pub(super) struct Plan {
     pub(super) own: Part,
 }
 
+impl Plan {
+    pub(super) fn parts(&self) -> [&Part; 3] {
+        [&self.context, &self.socket, &self.own]
+    }
+
+    fn parts_mut(&mut self) -> [&mut Part; 3] {
+        [&mut self.context, &mut self.socket, &mut self.own]
+    }
+}
+
 /// The plans of sound layouts, in their order, and how many columns they have together.
 pub(super) fn plans(layouts: &[Layout]) -> (Vec<Plan>, usize) {
     let mut columns = 0;
-    let plans = layouts
+    let mut plans: Vec<Plan> = layouts
         .iter()
         .map(|layout| plan(layout, &mut columns))
         .collect();
+    let parts = plans.iter_mut().flat_map(Plan::parts_mut);
+    for (number, part) in parts.enumerate() {
+        part.number = number;
+    }
     (plans, columns)
 }
 
@@ -110,9 +133,16 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
         }
         *columns += 1;
     }
-    for part in [&mut plan.context, &mut plan.socket, &mut plan.own] {
+    for part in plan.parts_mut() {
         let plain = |step: &Step| matches!(step.code, Code::Raw | Code::Last);
         part.plain = part.steps.iter().all(plain);
+        for range in &part.ranges {
+            match part.spans.last_mut() {
+                Some(last) if range.start - last.end <= LITTLE => last.end = range.end,
+                Some(_) | None => part.spans.push(range.clone()),
+            }
+        }
+        part.spread = part.spans.iter().map(ExactSizeIterator::len).sum();
     }
     plan
 }

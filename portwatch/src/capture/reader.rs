@@ -42,6 +42,8 @@ pub struct CaptureReader<R> {
     salt: u32,
     unpacker: Unpacker,
     zstd: zstd::bulk::Decompressor<'static>,
+    /// Where the next block is unpacked.
+    payload: Vec<u8>,
     expected: u64,
     /// What could not be read since the last whole block.
     gap: Option<Gap>,
@@ -75,6 +77,7 @@ impl<R: Read> CaptureReader<R> {
             salt,
             unpacker,
             zstd: zstd::bulk::Decompressor::new().map_err(CaptureError::Read)?,
+            payload: Vec::new(),
             buffer,
             gap: None,
             last: 0,
@@ -173,7 +176,8 @@ impl<R: Read> CaptureReader<R> {
             self.finish(left);
             return Ok(());
         };
-        let payload = head.unpack(self.salt, stored, &mut self.zstd);
+        let payload = &mut self.payload;
+        let unpacked = head.unpack(self.salt, stored, &mut self.zstd, payload);
         self.buffer.skip(HEAD + head.stored);
         if head.flags & (CLOSED | CONTINUED) != 0 && head.inputs == 0 {
             self.missing(head.number, head.first);
@@ -191,7 +195,7 @@ impl<R: Read> CaptureReader<R> {
             }));
             return Ok(());
         }
-        match payload.and_then(|payload| self.unpacker.load(payload)) {
+        match unpacked.and_then(|()| self.unpacker.load(&mut self.payload)) {
             Ok(()) => {
                 self.missing(head.number, head.first);
                 self.expected = head.number + 1;
@@ -303,7 +307,10 @@ impl<R: Read> CaptureReader<R> {
         while let Some(head) = Head::read(self.salt, self.buffer.peek(HEAD).unwrap()) {
             let bytes = self.buffer.peek(HEAD + head.stored).unwrap();
             let stored = &bytes[HEAD..HEAD + head.stored];
-            payloads.push(head.unpack(self.salt, stored, &mut self.zstd).unwrap());
+            let payload = &mut self.payload;
+            head.unpack(self.salt, stored, &mut self.zstd, payload)
+                .unwrap();
+            payloads.push(payload.clone());
             self.buffer.skip(HEAD + head.stored);
         }
         payloads.retain(|payload| !payload.is_empty());

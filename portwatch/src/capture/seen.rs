@@ -1,75 +1,99 @@
 //! What a block has brought before: the bytes of contexts or of sockets, by number.
 
-use super::plan::Part;
+use super::plan::{Part, number as field, set_number};
 use super::table::ENTRIES_MAX;
 
-/// The socket parts of records, side by side: most blocks have thousands.
+/// Bytes that the machine brings near together.
+const LINE: usize = 64;
+
+/// Bytes of sockets at most: more than any block has that this writer makes.
+const SOCKETS_MAX: usize = 64 << 20;
+
+/// Bytes before those of each socket: the time of the record that brought it, and their length.
+const HEAD: usize = 16;
+
+/// The socket parts of records, side by side and at equal distances: most blocks have thousands.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    places: Vec<Place>,
+    count: usize,
+    distance: usize,
     bytes: Vec<u8>,
 }
 
-/// Where a socket's bytes lie, and the time of the record that brought it.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    start: u32,
-    len: u32,
-    born: u64,
-}
-
 impl Seen {
+    /// For parts of so many bytes at most.
+    pub(super) fn new(widest: usize) -> Self {
+        Self {
+            distance: HEAD + widest.next_multiple_of(8),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn clear(&mut self) {
-        self.places.clear();
+        self.count = 0;
         self.bytes.clear();
     }
 
     /// Keeps the bytes of a part; `None` where there are too many.
     #[inline]
     pub(super) fn push(&mut self, part: &[u8]) -> Option<()> {
-        if self.places.len() >= ENTRIES_MAX {
+        let start = self.bytes.len();
+        let end = start + self.distance;
+        let fits = HEAD + part.len() <= self.distance && end <= SOCKETS_MAX;
+        if !fits || self.count >= ENTRIES_MAX {
             return None;
         }
-        let start = u32::try_from(self.bytes.len()).ok()?;
-        let len = u32::try_from(part.len()).ok()?;
+        self.count += 1;
+        self.bytes.extend_from_slice(&[0; 8]);
+        let len = part.len() as u64;
+        self.bytes.extend_from_slice(&len.to_le_bytes());
         self.bytes.extend_from_slice(part);
-        let born = 0;
-        self.places.push(Place { start, len, born });
+        self.bytes.resize(end, 0);
         Some(())
     }
 
     /// The record that brought the last part is of this time.
     #[inline]
     pub(super) fn born(&mut self, at: u64) {
-        if let Some(last) = self.places.last_mut() {
-            last.born = at;
+        if let Some(last) = self.count.checked_sub(1) {
+            set_number(&mut self.bytes, last * self.distance, 8, at);
         }
+    }
+
+    /// Brings the bytes of this number near, if they are there.
+    #[inline]
+    pub(super) fn touch(&self, number: usize) -> u8 {
+        let start = number.saturating_mul(self.distance);
+        let end = start.saturating_add(self.distance);
+        let lines = [start, end - 1];
+        lines
+            .iter()
+            .fold(0, |all, at| all ^ self.bytes.get(*at).unwrap_or(&0))
     }
 
     /// Puts a part into a record, and tells the time of the one that brought it; `None` if there is
     /// none with this number and length.
     #[inline]
     pub(super) fn put(&self, number: usize, part: &Part, record: &mut [u8]) -> Option<u64> {
-        let &Place { start, len, born } = self.places.get(number)?;
-        let (start, len) = (start as usize, len as usize);
-        let bytes = self.bytes.get(start..start + len)?;
-        if len != part.len {
+        let start = number.checked_mul(self.distance)?;
+        let bytes = self.bytes.get(start..start.checked_add(self.distance)?)?;
+        if field(bytes, 8, 8) != part.len as u64 {
             return None;
         }
-        part.scatter(bytes, record);
-        Some(born)
+        part.scatter(bytes.get(HEAD..HEAD + part.len)?, record);
+        Some(field(bytes, 0, 8))
     }
 }
 
 /// Bytes of patterns at most: more than the contexts of any block that this writer makes.
 const PATTERNS_MAX: usize = 64 << 20;
 
-/// Contexts as records that hold nothing else: a record begins as a copy of its context's, which is
-/// one copy instead of one for each field.
+/// Contexts as stretches of records that hold nothing else: a record begins with a copy of its
+/// context's, which is few copies instead of one for each field.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     /// Number of the layout, and where it begins.
-    places: Vec<(usize, usize)>,
+    places: Vec<(u32, u32)>,
     bytes: Vec<u8>,
 }
 
@@ -79,22 +103,51 @@ impl Patterns {
         self.bytes.clear();
     }
 
-    /// Keeps the context of a record that holds nothing else yet; its number, `None` where there
-    /// are too many.
-    pub(super) fn push(&mut self, layout: usize, record: &[u8]) -> Option<usize> {
+    /// Keeps the context of a record; its number, `None` where there are too many.
+    pub(super) fn push(&mut self, layout: usize, part: &Part, record: &[u8]) -> Option<usize> {
         let full = self.bytes.len() + record.len() > PATTERNS_MAX;
         if full || self.places.len() >= ENTRIES_MAX {
             return None;
         }
-        self.places.push((layout, self.bytes.len()));
-        self.bytes.extend_from_slice(record);
+        let start = u32::try_from(self.bytes.len()).ok()?;
+        self.places.push((u32::try_from(layout).ok()?, start));
+        for span in &part.spans {
+            self.bytes.extend_from_slice(record.get(span.clone())?);
+        }
         Some(self.places.len() - 1)
     }
 
-    /// The pattern of this number, if it is of this layout and size: no writer names another's.
+    /// Puts the context of this number into a record, and anything into the fields of other homes.
+    /// `None` if it is not of this layout: no writer names another's.
     #[inline]
-    pub(super) fn get(&self, number: usize, layout: usize, size: usize) -> Option<&[u8]> {
+    pub(super) fn put(
+        &self,
+        number: usize,
+        layout: usize,
+        part: &Part,
+        record: &mut [u8],
+    ) -> Option<()> {
         let &(of, start) = self.places.get(number)?;
-        self.bytes.get(start..start + size).filter(|_| of == layout)
+        let mut rest = self.bytes.get(start as usize..)?;
+        if of as usize != layout {
+            return None;
+        }
+        for span in &part.spans {
+            let (head, behind) = rest.split_at_checked(span.len())?;
+            record.get_mut(span.clone())?.copy_from_slice(head);
+            rest = behind;
+        }
+        Some(())
+    }
+
+    /// Brings the context of this number near, if there is one.
+    #[inline]
+    pub(super) fn touch(&self, number: usize, part: &Part) -> u8 {
+        let Some(&(_, start)) = self.places.get(number) else {
+            return 0;
+        };
+        let start = start as usize;
+        let lines = (start..start + part.spread).step_by(LINE);
+        lines.fold(0, |all, at| all ^ self.bytes.get(at).unwrap_or(&0))
     }
 }

@@ -6,7 +6,7 @@
 
 use super::layout::Code;
 use super::plan::Part;
-use super::varint::Cursor;
+use super::streams::Column;
 
 /// Zeros from which on a field sleeps.
 const NAP: usize = 32;
@@ -45,7 +45,7 @@ impl Still {
 
     /// One more part is read: who has slept enough is awake.
     #[inline]
-    pub(super) fn next(&mut self, part: &Part, columns: &mut [Cursor]) -> &mut Self {
+    pub(super) fn next(&mut self, part: &Part, columns: &mut [Column]) -> &mut Self {
         if self.count == self.wake {
             self.rouse(part, columns);
         }
@@ -53,10 +53,12 @@ impl Still {
         self
     }
 
-    fn rouse(&mut self, part: &Part, columns: &mut [Cursor]) {
+    fn rouse(&mut self, part: &Part, columns: &mut [Column]) {
         let now = self.count;
         for sleeper in self.asleep.extract_if(.., |sleeper| sleeper.wake == now) {
-            columns[part.steps[usize::from(sleeper.step)].column].at += sleeper.zeros;
+            columns[part.steps[usize::from(sleeper.step)].column]
+                .left
+                .at += sleeper.zeros;
             self.awake.push(sleeper.step);
         }
         self.awake.sort_unstable();
@@ -65,11 +67,11 @@ impl Still {
 
     /// Lets those sleep whose columns go on with zeros.
     #[cold]
-    pub(super) fn lull(&mut self, part: &Part, columns: &[Cursor], payload: &[u8]) {
+    pub(super) fn lull(&mut self, part: &Part, columns: &[Column], payload: &[u8]) {
         let (now, asleep) = (self.count, &mut self.asleep);
         self.awake.retain(|&step| {
             let known = &part.steps[usize::from(step)];
-            let column = columns[known.column];
+            let column = columns[known.column].left;
             let ahead = payload.get(column.at..column.end).unwrap_or_default();
             if known.code != Code::Last || !naps(ahead) {
                 return true;

@@ -39,12 +39,19 @@ impl From<Wrong> for CaptureError {
     }
 }
 
+/// What is left of a stream, and the last value of its field.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Column {
+    pub(super) left: Cursor,
+    last: u64,
+}
+
 /// The streams of a payload, and what their numbers are differences to.
 #[derive(Debug)]
 pub(super) struct Streams {
-    payload: Bytes,
-    streams: Vec<Cursor>,
-    last: Vec<u64>,
+    payload: Vec<u8>,
+    /// Those of no field, and a column for each field.
+    streams: Vec<Column>,
     pub(super) clock: u64,
 }
 
@@ -52,22 +59,20 @@ impl Streams {
     /// Those of layouts with so many columns; empty.
     pub(super) fn new(columns: usize) -> Self {
         Self {
-            payload: Bytes::new(),
-            streams: vec![Cursor::default(); COLUMNS + columns],
-            last: vec![0; columns],
+            payload: Vec::new(),
+            streams: vec![Column::default(); COLUMNS + columns],
             clock: 0,
         }
     }
 
     /// Nothing is left to be read.
     pub(super) fn forget(&mut self) {
-        self.streams.fill(Cursor::default());
+        self.streams.fill(Column::default());
     }
 
-    /// Begins a payload.
-    pub(super) fn load(&mut self, payload: Vec<u8>) -> Result<(), Wrong> {
+    /// Begins a payload, and gives the one before in its place.
+    pub(super) fn load(&mut self, payload: &mut Vec<u8>) -> Result<(), Wrong> {
         self.forget();
-        self.last.fill(0);
         self.clock = 0;
         let mut rest = &payload[..];
         let count = take(&mut rest).ok_or(Wrong::Cut)?;
@@ -88,19 +93,21 @@ impl Streams {
                 .filter(|&end| end <= payload.len());
             let end = end.ok_or(Wrong::Cut)?;
             match self.streams.get_mut(stream) {
-                Some(place) if *place == Cursor::default() => *place = Cursor { at: start, end },
+                Some(Column { left, .. }) if *left == Cursor::default() => {
+                    *left = Cursor { at: start, end };
+                }
                 Some(_) | None => return Err(Wrong::Streams),
             }
             start = end;
         }
-        self.payload = Bytes::from(payload);
+        std::mem::swap(&mut self.payload, payload);
         Ok(())
     }
 
     /// The next operation, which is not taken.
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
-        let ops = self.streams[OPS];
+        let ops = self.streams[OPS].left;
         (ops.at < ops.end).then(|| self.payload[ops.at])
     }
 
@@ -108,14 +115,15 @@ impl Streams {
     #[inline]
     pub(super) fn op(&mut self) -> Option<u8> {
         let op = self.peek()?;
-        self.streams[OPS].at += 1;
+        self.streams[OPS].left.at += 1;
         Some(op)
     }
 
     /// The next number of a stream.
     #[inline]
     pub(super) fn varint(&mut self, stream: usize) -> Result<u64, Wrong> {
-        self.streams[stream].take(&self.payload).ok_or(Wrong::Cut)
+        let left = &mut self.streams[stream].left;
+        left.take(&self.payload).ok_or(Wrong::Cut)
     }
 
     /// The same, of a thing that the block has already.
@@ -124,12 +132,23 @@ impl Streams {
         usize::try_from(self.varint(stream)?).map_err(|_| Wrong::Number)
     }
 
+    /// Where a stream is read now.
+    pub(super) fn mark(&self, stream: usize) -> Cursor {
+        self.streams[stream].left
+    }
+
+    /// Back to where [`Self::mark`] was asked.
+    pub(super) fn back(&mut self, stream: usize, mark: Cursor) {
+        self.streams[stream].left = mark;
+    }
+
     /// The next byte string.
     pub(super) fn string(&mut self) -> Result<Bytes, Wrong> {
         let length = usize::try_from(self.varint(STRINGS)?).map_err(|_| Wrong::Cut)?;
-        let place = &mut self.streams[STRINGS];
+        let place = &mut self.streams[STRINGS].left;
         let end = place.at.checked_add(length).filter(|&end| end <= place.end);
-        let bytes = self.payload.slice(place.at..end.ok_or(Wrong::Cut)?);
+        let bytes = self.payload.get(place.at..end.ok_or(Wrong::Cut)?);
+        let bytes = Bytes::copy_from_slice(bytes.ok_or(Wrong::Cut)?);
         place.at += length;
         Ok(bytes)
     }
@@ -143,33 +162,26 @@ impl Streams {
     ) -> Result<(), Wrong> {
         let payload = &self.payload[..];
         for step in &part.steps {
-            let stream = &mut self.streams[COLUMNS + step.column];
+            let Column { left, last } = &mut self.streams[COLUMNS + step.column];
             if step.code == Code::Raw {
-                let end = stream.at + step.width;
-                if end > stream.end {
-                    return Err(Wrong::Cut);
-                }
-                let value = number(payload, stream.at, step.width);
+                let value = left.raw(payload, step.width).ok_or(Wrong::Cut)?;
                 set_number(record, step.offset, step.width, value);
-                stream.at = end;
                 continue;
             }
-            let difference = unzigzag(stream.take(payload).ok_or(Wrong::Cut)?);
-            let value = match step.code {
-                Code::Raw => difference,
-                Code::Last => {
-                    let last = &mut self.last[step.column];
-                    *last = last.wrapping_add(difference);
-                    *last
-                }
-                Code::Time => {
-                    self.clock = self.clock.wrapping_add(difference);
-                    self.clock
-                }
-                Code::Clock => self.clock.wrapping_add(difference),
-                Code::Born => born.unwrap_or(self.clock).wrapping_add(difference),
-                Code::Like(_) => number(record, step.like.0, step.like.1).wrapping_add(difference),
+            let difference = unzigzag(left.take(payload).ok_or(Wrong::Cut)?);
+            let base = match step.code {
+                Code::Raw => 0,
+                Code::Last => *last,
+                Code::Time | Code::Clock => self.clock,
+                Code::Born => born.unwrap_or(self.clock),
+                Code::Like(_) => number(record, step.like.0, step.like.1),
             };
+            let value = base.wrapping_add(difference);
+            match step.code {
+                Code::Last => *last = value,
+                Code::Time => self.clock = value,
+                Code::Raw | Code::Clock | Code::Born | Code::Like(_) => {}
+            }
             set_number(record, step.offset, step.width, value);
         }
         Ok(())
@@ -184,24 +196,18 @@ impl Streams {
         let mut idle = false;
         for &at in &*awake {
             let step = &part.steps[usize::from(at)];
-            let stream = &mut self.streams[COLUMNS + step.column];
+            let Column { left, last } = &mut self.streams[COLUMNS + step.column];
             if step.code == Code::Raw {
-                let end = stream.at + step.width;
-                let raw = payload.get(stream.at..end).filter(|_| end <= stream.end);
-                let place = bytes.get_mut(step.packed..step.packed + step.width);
-                place
-                    .ok_or(Wrong::Cut)?
-                    .copy_from_slice(raw.ok_or(Wrong::Cut)?);
-                stream.at = end;
+                let value = left.raw(payload, step.width).ok_or(Wrong::Cut)?;
+                set_number(bytes, step.packed, step.width, value);
                 continue;
             }
-            let difference = unzigzag(stream.take(payload).ok_or(Wrong::Cut)?);
+            let difference = unzigzag(left.take(payload).ok_or(Wrong::Cut)?);
             if difference == 0 {
                 // It stands there already.
-                idle |= payload.get(stream.at..stream.end).is_some_and(naps);
+                idle |= payload.get(left.at..left.end).is_some_and(naps);
                 continue;
             }
-            let last = &mut self.last[step.column];
             *last = last.wrapping_add(difference);
             set_number(bytes, step.packed, step.width, *last);
         }

@@ -1,11 +1,12 @@
 //! A block's payload back to what the pipeline took. Whatever the bytes: no panic, and no more
 //! memory than a few times the payload.
 
+use super::ahead::{Ahead, Next};
 use super::compat;
 use super::error::CaptureError;
 use super::input::{Input, Step, Stored};
 use super::layout::{Layout, RECORD_MAX};
-use super::pack::{DRAINED, FACT, FACT_AGAIN, NOTE, NUMBERS, RAW, RECORD, TICK};
+use super::pack::{DRAINED, FACT, FACT_AGAIN, NOTE, NUMBERS, RAW, TICK};
 use super::plan::{Plan, plans};
 use super::seen::{Patterns, Seen};
 use super::still::Still;
@@ -21,6 +22,7 @@ pub(super) struct Unpacker {
     abi: u32,
     plans: Vec<Plan>,
     streams: Streams,
+    ahead: Ahead,
     contexts: Patterns,
     /// By context: the number of its usual answer.
     usual: Vec<Option<u32>>,
@@ -60,14 +62,16 @@ impl Unpacker {
     /// For the sound layouts of a header.
     pub(super) fn new(layouts: &[Layout], abi: u32) -> Self {
         let (plans, columns) = plans(layouts);
+        let widest = plans.iter().map(|plan| plan.socket.len).max();
         Self {
             abi,
             still: plans.iter().map(|_| Still::default()).collect(),
             plans,
             streams: Streams::new(columns),
+            ahead: Ahead::default(),
             contexts: Patterns::default(),
             usual: Vec::new(),
-            sockets: Seen::default(),
+            sockets: Seen::new(widest.unwrap_or(0)),
             facts: Vec::new(),
             bench: Box::new([0; RECORD_MAX]),
             ready: None,
@@ -75,13 +79,14 @@ impl Unpacker {
         }
     }
 
-    /// Begins a block.
-    pub(super) fn load(&mut self, payload: Vec<u8>) -> Result<(), CaptureError> {
+    /// Begins a block, and gives the payload of the one before in its place.
+    pub(super) fn load(&mut self, payload: &mut Vec<u8>) -> Result<(), CaptureError> {
         self.contexts.clear();
         self.usual.clear();
         self.sockets.clear();
         self.facts.clear();
         self.ready = None;
+        self.ahead.clear();
         for (still, plan) in self.still.iter_mut().zip(&self.plans) {
             still.begin(&plan.socket);
         }
@@ -91,6 +96,7 @@ impl Unpacker {
     /// Forgets the rest of the block.
     pub(super) fn abandon(&mut self) {
         self.ready = None;
+        self.ahead.clear();
         self.streams.forget();
     }
 
@@ -101,17 +107,16 @@ impl Unpacker {
         mut passes: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), CaptureError> {
         while self.ready.is_none()
-            && let Some(op @ RECORD..) = self.streams.peek()
+            && let Some(next) = self.next_record()?
         {
-            self.streams.op();
-            let made = self.record(usize::from(op - RECORD))?;
+            let made = self.record(next)?;
             if !passes(&self.bench[..made.size]) {
                 self.ready = Some(made);
                 break;
             }
             passed.records += 1;
             passed.last = passed.last.max(Ktime(self.streams.clock));
-            if let Some(FACT | FACT_AGAIN) = self.streams.peek() {
+            if self.is_answered() {
                 self.answers(made.context)?;
             }
         }
@@ -121,7 +126,14 @@ impl Unpacker {
     /// The next input; `None` at the block's end.
     pub(super) fn next(&mut self) -> Result<Option<Step>, CaptureError> {
         let mut context = None;
-        let input = match self.ready.take() {
+        let ready = match self.ready.take() {
+            Some(made) => Some(made),
+            None => match self.next_record()? {
+                Some(next) => Some(self.record(next)?),
+                None => None,
+            },
+        };
+        let input = match ready {
             Some(made) => {
                 context = made.context;
                 self.give(made.size)
@@ -149,11 +161,6 @@ impl Unpacker {
                     }
                 }
                 Some(FACT | FACT_AGAIN) => return Err(Wrong::Answer.into()),
-                Some(op @ RECORD..) => {
-                    let made = self.record(usize::from(op - RECORD))?;
-                    context = made.context;
-                    self.give(made.size)
-                }
                 Some(_) => return Err(Wrong::Operation.into()),
             },
         };
@@ -166,11 +173,35 @@ impl Unpacker {
         }))
     }
 
+    /// The record that comes next; `None` if something else does.
+    #[inline]
+    fn next_record(&mut self) -> Result<Option<Next>, Wrong> {
+        let Self {
+            ahead,
+            streams,
+            plans,
+            contexts,
+            sockets,
+            ..
+        } = self;
+        if ahead.is_empty() {
+            ahead.look(streams, plans, contexts, sockets)?;
+        }
+        Ok(ahead.take())
+    }
+
+    /// An answer comes next.
+    #[inline]
+    fn is_answered(&self) -> bool {
+        self.ahead.is_empty() && matches!(self.streams.peek(), Some(FACT | FACT_AGAIN))
+    }
+
     /// The answers behind an input, and the usual one of its context.
     fn answers(&mut self, at: Option<usize>) -> Result<Stored, Wrong> {
         let mut answers = Stored::Nothing;
-        while let Some(op @ (FACT | FACT_AGAIN)) = self.streams.peek() {
-            self.streams.op();
+        while self.is_answered()
+            && let Some(op) = self.streams.op()
+        {
             let number = match op {
                 FACT => {
                     let bytes = self.streams.string()?;
@@ -204,7 +235,7 @@ impl Unpacker {
 
     /// Makes a record by its layout.
     #[inline]
-    fn record(&mut self, op: usize) -> Result<Made, Wrong> {
+    fn record(&mut self, next: Next) -> Result<Made, Wrong> {
         let Self {
             plans,
             streams,
@@ -215,23 +246,30 @@ impl Unpacker {
             bench,
             ..
         } = self;
-        let layout = op / 4;
+        let Next {
+            layout,
+            new_context,
+            new_socket,
+            ..
+        } = next;
         let plan = plans.get(layout).ok_or(Wrong::Layout)?;
-        let (new_context, new_socket) = (op & 2 != 0, op & 1 != 0);
         let record = bench.get_mut(..plan.size).ok_or(Wrong::Layout)?;
         let mut context = None;
         if new_context || plan.context.len == 0 {
             record.fill(0);
             if new_context {
                 streams.part(&plan.context, record, None)?;
-                context = Some(contexts.push(layout, record).ok_or(Wrong::Streams)?);
+                context = Some(
+                    contexts
+                        .push(layout, &plan.context, record)
+                        .ok_or(Wrong::Streams)?,
+                );
                 usual.push(None);
             }
         } else {
-            let number = streams.index(NUMBERS)?;
-            let pattern = contexts.get(number, layout, plan.size);
-            record.copy_from_slice(pattern.ok_or(Wrong::Number)?);
-            context = Some(number);
+            let known = contexts.put(next.context, layout, &plan.context, record);
+            known.ok_or(Wrong::Number)?;
+            context = Some(next.context);
         }
         let mut born = None;
         if new_socket {
@@ -246,8 +284,7 @@ impl Unpacker {
             }
             sockets.push(&still.bytes).ok_or(Wrong::Streams)?;
         } else if plan.socket.len > 0 {
-            let number = streams.index(NUMBERS)?;
-            let known = sockets.put(number, &plan.socket, record);
+            let known = sockets.put(next.socket, &plan.socket, record);
             born = Some(known.ok_or(Wrong::Number)?);
         }
         streams.part(&plan.own, record, born)?;
