@@ -9,7 +9,7 @@ use super::error::CaptureError;
 use super::fact::Fact;
 use super::layout::{Code, Layout};
 use super::note::Note;
-use super::plan::{Part, Plan, number, plans};
+use super::plan::{Part, Plan, Step, get, number, plans};
 use super::table::{ENTRIES_MAX, Table};
 use super::varint::{put, zigzag};
 use crate::decode::event::Ktime;
@@ -311,31 +311,52 @@ impl Block {
         let before = self.parts[part.number];
         self.parts[part.number] += 1;
         for step in &part.steps {
-            let value = number(record, step.offset, step.width);
-            let stream = &mut self.streams[COLUMNS + step.column];
-            let base = match step.code {
-                Code::Raw => {
-                    put_raw(stream, step.width, value);
-                    continue;
-                }
-                Code::Last => {
-                    let last = &mut self.lasts[step.column];
-                    if last.value == value {
-                        continue;
-                    }
-                    if last.written < before {
-                        stream.resize(stream.len() + before - last.written, 0);
-                    }
-                    last.written = before + 1;
-                    std::mem::replace(&mut last.value, value)
-                }
-                Code::Time => std::mem::replace(&mut self.clock, value),
-                Code::Clock => self.clock,
-                Code::Born => born.unwrap_or(self.clock),
-                Code::Like(_) => number(record, step.like.0, step.like.1),
-            };
-            put(stream, zigzag(value.wrapping_sub(base)));
+            match step.width {
+                1 => self.field::<1>(step, record, before, born),
+                2 => self.field::<2>(step, record, before, born),
+                4 => self.field::<4>(step, record, before, born),
+                _ => self.field::<8>(step, record, before, born),
+            }
         }
+    }
+
+    /// A field of `W` bytes of a part of which there were so many `before`.
+    #[inline]
+    fn field<const W: usize>(
+        &mut self,
+        step: &Step,
+        record: &[u8],
+        before: usize,
+        born: Option<u64>,
+    ) {
+        let value = get::<W>(record, step.offset);
+        let base = match step.code {
+            Code::Raw => {
+                let stream = &mut self.streams[COLUMNS + step.column];
+                stream.extend_from_slice(&value.to_le_bytes()[..W]);
+                return;
+            }
+            Code::Last => {
+                let last = &mut self.lasts[step.column];
+                if last.value == value {
+                    return;
+                }
+                let zeros = before - last.written;
+                last.written = before + 1;
+                let base = std::mem::replace(&mut last.value, value);
+                if zeros > 0 {
+                    let stream = &mut self.streams[COLUMNS + step.column];
+                    stream.resize(stream.len() + zeros, 0);
+                }
+                base
+            }
+            Code::Time => std::mem::replace(&mut self.clock, value),
+            Code::Clock => self.clock,
+            Code::Born => born.unwrap_or(self.clock),
+            Code::Like(_) => number(record, step.like.0, step.like.1),
+        };
+        let stream = &mut self.streams[COLUMNS + step.column];
+        put(stream, zigzag(value.wrapping_sub(base)));
     }
 
     /// The columns of a part that lack zeros, and how many.
@@ -363,17 +384,5 @@ impl Block {
     fn stamp(&mut self, time: u64) {
         self.first.get_or_insert(time);
         self.latest = self.latest.max(time);
-    }
-}
-
-/// The low bytes of a number, each width by itself: a copy of a known length is one instruction.
-#[inline]
-fn put_raw(out: &mut Vec<u8>, width: usize, value: u64) {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    match width {
-        1 => out.push(a),
-        2 => out.extend_from_slice(&[a, b]),
-        4 => out.extend_from_slice(&[a, b, c, d]),
-        _ => out.extend_from_slice(&value.to_le_bytes()),
     }
 }

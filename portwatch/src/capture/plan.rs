@@ -147,34 +147,32 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
     plan
 }
 
-/// The little-endian number of 1, 2, 4 or 8 bytes at `offset`.
+/// The little-endian number of `W` bytes at `offset`; 0 where the bytes end before.
 #[inline]
-pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
-    let bytes = &record[offset..];
-    // Each width by itself: a copy of a known length is one instruction.
-    match width {
-        1 => u64::from(bytes[0]),
-        2 => bytes
-            .first_chunk()
-            .map_or(0, |two| u64::from(u16::from_le_bytes(*two))),
-        4 => bytes
-            .first_chunk()
-            .map_or(0, |four| u64::from(u32::from_le_bytes(*four))),
-        _ => bytes
-            .first_chunk()
-            .map_or(0, |eight| u64::from_le_bytes(*eight)),
+pub(super) fn get<const W: usize>(record: &[u8], offset: usize) -> u64 {
+    let mut wide = [0; 8];
+    if let Some(bytes) = record.get(offset..offset + W) {
+        wide[..W].copy_from_slice(bytes);
+    }
+    u64::from_le_bytes(wide)
+}
+
+/// Writes the low `W` bytes of a number.
+#[inline]
+pub(super) fn set<const W: usize>(record: &mut [u8], offset: usize, value: u64) {
+    if let Some(bytes) = record.get_mut(offset..offset + W) {
+        bytes.copy_from_slice(&value.to_le_bytes()[..W]);
     }
 }
 
-/// Writes the low bytes of a number.
+/// The number of 1, 2, 4 or 8 bytes at `offset`. Each width by itself: a copy of a known length is
+/// one instruction.
 #[inline]
-pub(super) fn set_number(record: &mut [u8], offset: usize, width: usize, value: u64) {
-    let place = &mut record[offset..offset + width];
-    let [a, b, c, d, ..] = value.to_le_bytes();
+pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
     match width {
-        1 => place.copy_from_slice(&[a]),
-        2 => place.copy_from_slice(&[a, b]),
-        4 => place.copy_from_slice(&[a, b, c, d]),
-        _ => place.copy_from_slice(&value.to_le_bytes()),
+        1 => get::<1>(record, offset),
+        2 => get::<2>(record, offset),
+        4 => get::<4>(record, offset),
+        _ => get::<8>(record, offset),
     }
 }

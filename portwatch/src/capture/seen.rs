@@ -1,6 +1,6 @@
 //! What a block has brought before: the bytes of contexts or of sockets, by number.
 
-use super::plan::{Part, number as field, set_number};
+use super::plan::{Part, get, set};
 use super::table::ENTRIES_MAX;
 
 /// Bytes that the machine brings near together.
@@ -56,7 +56,7 @@ impl Seen {
     #[inline]
     pub(super) fn born(&mut self, at: u64) {
         if let Some(last) = self.count.checked_sub(1) {
-            set_number(&mut self.bytes, last * self.distance, 8, at);
+            set::<8>(&mut self.bytes, last * self.distance, at);
         }
     }
 
@@ -77,11 +77,11 @@ impl Seen {
     pub(super) fn put(&self, number: usize, part: &Part, record: &mut [u8]) -> Option<u64> {
         let start = number.checked_mul(self.distance)?;
         let bytes = self.bytes.get(start..start.checked_add(self.distance)?)?;
-        if field(bytes, 8, 8) != part.len as u64 {
+        if get::<8>(bytes, 8) != part.len as u64 {
             return None;
         }
         part.scatter(bytes.get(HEAD..HEAD + part.len)?, record);
-        Some(field(bytes, 0, 8))
+        Some(get::<8>(bytes, 0))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::error::CaptureError;
 use super::layout::Code;
 use super::pack::{COLUMNS, OPS, STRINGS};
-use super::plan::{Part, number, set_number};
+use super::plan::{Part, Step, number, set};
 use super::still::{Still, naps};
 use super::varint::{Cursor, take, unzigzag};
 use bytes::Bytes;
@@ -160,30 +160,47 @@ impl Streams {
         record: &mut [u8],
         born: Option<u64>,
     ) -> Result<(), Wrong> {
-        let payload = &self.payload[..];
         for step in &part.steps {
-            let Column { left, last } = &mut self.streams[COLUMNS + step.column];
-            if step.code == Code::Raw {
-                let value = left.raw(payload, step.width).ok_or(Wrong::Cut)?;
-                set_number(record, step.offset, step.width, value);
-                continue;
+            match step.width {
+                1 => self.field::<1>(step, record, born)?,
+                2 => self.field::<2>(step, record, born)?,
+                4 => self.field::<4>(step, record, born)?,
+                _ => self.field::<8>(step, record, born)?,
             }
-            let difference = unzigzag(left.take(payload).ok_or(Wrong::Cut)?);
-            let base = match step.code {
-                Code::Raw => 0,
-                Code::Last => *last,
-                Code::Time | Code::Clock => self.clock,
-                Code::Born => born.unwrap_or(self.clock),
-                Code::Like(_) => number(record, step.like.0, step.like.1),
-            };
-            let value = base.wrapping_add(difference);
-            match step.code {
-                Code::Last => *last = value,
-                Code::Time => self.clock = value,
-                Code::Raw | Code::Clock | Code::Born | Code::Like(_) => {}
-            }
-            set_number(record, step.offset, step.width, value);
         }
+        Ok(())
+    }
+
+    /// A field of `W` bytes.
+    #[inline]
+    fn field<const W: usize>(
+        &mut self,
+        step: &Step,
+        record: &mut [u8],
+        born: Option<u64>,
+    ) -> Result<(), Wrong> {
+        let Column { left, last } = &mut self.streams[COLUMNS + step.column];
+        if step.code == Code::Raw {
+            let value = left.raw::<W>(&self.payload).ok_or(Wrong::Cut)?;
+            set::<W>(record, step.offset, value);
+            return Ok(());
+        }
+        let difference = unzigzag(left.take(&self.payload).ok_or(Wrong::Cut)?);
+        let value = match step.code {
+            Code::Raw => difference,
+            Code::Last => {
+                *last = last.wrapping_add(difference);
+                *last
+            }
+            Code::Time => {
+                self.clock = self.clock.wrapping_add(difference);
+                self.clock
+            }
+            Code::Clock => self.clock.wrapping_add(difference),
+            Code::Born => born.unwrap_or(self.clock).wrapping_add(difference),
+            Code::Like(_) => number(record, step.like.0, step.like.1).wrapping_add(difference),
+        };
+        set::<W>(record, step.offset, value);
         Ok(())
     }
 
@@ -191,29 +208,40 @@ impl Streams {
     /// changed since.
     #[inline]
     pub(super) fn changes(&mut self, part: &Part, still: &mut Still) -> Result<(), Wrong> {
-        let payload = &self.payload[..];
         let Still { bytes, awake, .. } = still.next(part, &mut self.streams[COLUMNS..]);
         let mut idle = false;
         for &at in &*awake {
             let step = &part.steps[usize::from(at)];
-            let Column { left, last } = &mut self.streams[COLUMNS + step.column];
-            if step.code == Code::Raw {
-                let value = left.raw(payload, step.width).ok_or(Wrong::Cut)?;
-                set_number(bytes, step.packed, step.width, value);
-                continue;
-            }
-            let difference = unzigzag(left.take(payload).ok_or(Wrong::Cut)?);
-            if difference == 0 {
-                // It stands there already.
-                idle |= payload.get(left.at..left.end).is_some_and(naps);
-                continue;
-            }
-            *last = last.wrapping_add(difference);
-            set_number(bytes, step.packed, step.width, *last);
+            idle |= match step.width {
+                1 => self.change::<1>(step, bytes)?,
+                2 => self.change::<2>(step, bytes)?,
+                4 => self.change::<4>(step, bytes)?,
+                _ => self.change::<8>(step, bytes)?,
+            };
         }
         if idle {
-            still.lull(part, &self.streams[COLUMNS..], payload);
+            still.lull(part, &self.streams[COLUMNS..], &self.payload);
         }
         Ok(())
+    }
+
+    /// A field of `W` bytes of such a part; whether it will stand still for long.
+    #[inline]
+    fn change<const W: usize>(&mut self, step: &Step, bytes: &mut [u8]) -> Result<bool, Wrong> {
+        let Column { left, last } = &mut self.streams[COLUMNS + step.column];
+        if step.code == Code::Raw {
+            let value = left.raw::<W>(&self.payload).ok_or(Wrong::Cut)?;
+            set::<W>(bytes, step.packed, value);
+            return Ok(false);
+        }
+        let difference = unzigzag(left.take(&self.payload).ok_or(Wrong::Cut)?);
+        if difference == 0 {
+            // It stands there already.
+            let ahead = self.payload.get(left.at..left.end);
+            return Ok(ahead.is_some_and(naps));
+        }
+        *last = last.wrapping_add(difference);
+        set::<W>(bytes, step.packed, *last);
+        Ok(false)
     }
 }

@@ -1,6 +1,6 @@
 //! LEB128, and zigzag for differences.
 
-use super::plan::number;
+use super::plan::get;
 
 /// Appends `value`, seven bits a byte, lowest first; a set top bit says that more follow.
 #[inline]
@@ -82,14 +82,14 @@ impl Cursor {
         self.long(bytes)
     }
 
-    /// The next little-endian number of 1, 2, 4 or 8 bytes.
+    /// The next little-endian number of `W` bytes.
     #[inline]
-    pub(super) fn raw(&mut self, bytes: &[u8], width: usize) -> Option<u64> {
-        let end = self.at + width;
+    pub(super) fn raw<const W: usize>(&mut self, bytes: &[u8]) -> Option<u64> {
+        let end = self.at + W;
         if end > self.end || end > bytes.len() {
             return None;
         }
-        let value = number(bytes, self.at, width);
+        let value = get::<W>(bytes, self.at);
         self.at = end;
         Some(value)
     }
