@@ -6,7 +6,7 @@
 use crate::capture::{Recorder, RecordingFacts};
 use crate::correlate::{Correlator, Unwatch};
 use crate::decode::event::{Event, Ktime, Task};
-use crate::decode::{self, DecodeError, Decoder};
+use crate::decode::{self, DecodeError, Decoder, Traffic};
 use crate::enrich::{self, enrich, facts::Facts};
 use crate::report::{Body, ClockAnchor, LostCount, Report, Start};
 use crate::sink::filter::{EventName, Filter};
@@ -68,6 +68,20 @@ impl Pipeline {
         self.facts = Box::new(RecordingFacts::new(self.facts, recorder.clone()));
         self.tap = Some(recorder);
         self
+    }
+
+    /// The record is sound, would only make a line that nobody asked for, and there is no capture
+    /// that wants it: [`Self::record`] would do nothing.
+    #[inline]
+    #[must_use]
+    pub fn ignores(&self, record: &[u8]) -> bool {
+        let Some(traffic) = decode::traffic(record).filter(|_| self.tap.is_none()) else {
+            return false;
+        };
+        !self.filter.asks(match traffic {
+            Traffic::Assign => EventName::Assign,
+            Traffic::Release => EventName::Release,
+        })
     }
 
     /// Takes one record all the way.

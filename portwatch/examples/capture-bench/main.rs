@@ -36,6 +36,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const S: u64 = 1_000_000_000;
+/// Records that are made at once: few enough to be as near as those that a ring has just given.
+const BATCH: usize = 500;
 const ANCHOR: ClockAnchor = ClockAnchor {
     boottime_ns: 1_000 * S,
     realtime_ns: 1_795_342_323_000_000_000,
@@ -117,9 +119,9 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
     let at_first = cpu_seconds_of_process()?;
     let began = Instant::now();
     while written < records {
-        batch.clear();
         let before = cpu_seconds()?;
-        while batch.len() < 10_000 {
+        batch.clear();
+        while batch.len() < BATCH {
             one(&mut host, mixed, &mut batch);
         }
         made += cpu_seconds()? - before;

@@ -69,7 +69,7 @@ pub(super) fn checksum(salt: u32, bytes: &[u8]) -> u32 {
 pub(super) struct Framer {
     salt: u32,
     zstd: Option<zstd::bulk::Compressor<'static>>,
-    bytes: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl Framer {
@@ -81,38 +81,43 @@ impl Framer {
         Ok(Self {
             salt,
             zstd,
-            bytes: Vec::new(),
+            packed: Vec::new(),
         })
     }
 
-    /// The block's bytes, head first. Content that zstd makes no smaller is stored as it is.
-    pub(super) fn frame(&mut self, number: u64, flags: u8, content: &Content) -> io::Result<&[u8]> {
-        let packed = match &mut self.zstd {
-            Some(zstd) => Some(zstd.compress(&content.payload)?),
-            None => None,
-        };
-        let packed = packed.filter(|packed| packed.len() < content.payload.len());
-        let (codec, stored) = match &packed {
-            Some(packed) => (1, packed),
-            None => (0, &content.payload),
-        };
+    /// The block's head and its stored bytes. Content that zstd makes no smaller is stored as it is.
+    pub(super) fn frame<'a>(
+        &'a mut self,
+        number: u64,
+        flags: u8,
+        content: &'a Content,
+    ) -> io::Result<(Vec<u8>, &'a [u8])> {
+        let Self { salt, zstd, packed } = self;
+        let payload = &content.payload[..];
+        let (mut codec, mut stored) = (0, payload);
+        if let Some(zstd) = zstd {
+            packed.clear();
+            packed.reserve(zstd::zstd_safe::compress_bound(payload.len()));
+            zstd.compress_to_buffer(payload, packed)?;
+            if packed.len() < payload.len() {
+                (codec, stored) = (1, packed);
+            }
+        }
         let size = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(io::Error::other);
-        let out = &mut self.bytes;
-        out.clear();
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[codec, flags, 0, 0]);
-        out.extend_from_slice(&number.to_le_bytes());
-        out.extend_from_slice(&size(stored)?.to_le_bytes());
-        out.extend_from_slice(&size(&content.payload)?.to_le_bytes());
-        out.extend_from_slice(&content.inputs.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&content.first.to_le_bytes());
-        out.extend_from_slice(&content.last.to_le_bytes());
-        out.extend_from_slice(&checksum(self.salt, stored).to_le_bytes());
-        let sum = checksum(self.salt, out);
-        out.extend_from_slice(&sum.to_le_bytes());
-        out.extend_from_slice(stored);
-        Ok(out)
+        let mut head = Vec::with_capacity(HEAD);
+        head.extend_from_slice(&MAGIC);
+        head.extend_from_slice(&[codec, flags, 0, 0]);
+        head.extend_from_slice(&number.to_le_bytes());
+        head.extend_from_slice(&size(stored)?.to_le_bytes());
+        head.extend_from_slice(&size(payload)?.to_le_bytes());
+        head.extend_from_slice(&content.inputs.to_le_bytes());
+        head.extend_from_slice(&[0; 4]);
+        head.extend_from_slice(&content.first.to_le_bytes());
+        head.extend_from_slice(&content.last.to_le_bytes());
+        head.extend_from_slice(&checksum(*salt, stored).to_le_bytes());
+        let sum = checksum(*salt, &head);
+        head.extend_from_slice(&sum.to_le_bytes());
+        Ok((head, stored))
     }
 }
 
@@ -157,22 +162,26 @@ impl Head {
         salt: u32,
         stored: &[u8],
         zstd: &mut zstd::bulk::Decompressor<'_>,
-    ) -> Result<Vec<u8>, CaptureError> {
+        payload: &mut Vec<u8>,
+    ) -> Result<(), CaptureError> {
         if checksum(salt, stored) != self.checksum {
             return Err(CaptureError::Content("a block's checksum does not agree"));
         }
-        let payload = match self.codec {
-            0 => stored.to_vec(),
-            // Never more than the head says, which `fits`: a bomb is an error.
-            1 => zstd
-                .decompress(stored, self.unpacked)
-                .map_err(|_| CaptureError::Content("a block does not unpack to its size"))?,
+        payload.clear();
+        match self.codec {
+            0 => payload.extend_from_slice(stored),
+            // Never more than there is room for, which `fits`: a bomb is an error.
+            1 => {
+                payload.reserve(self.unpacked);
+                zstd.decompress_to_buffer(stored, payload)
+                    .map_err(|_| CaptureError::Content("a block does not unpack to its size"))?;
+            }
             _ => return Err(CaptureError::Content("a block is packed in an unknown way")),
-        };
+        }
         if payload.len() != self.unpacked {
             return Err(CaptureError::Content("a block does not unpack to its size"));
         }
-        Ok(payload)
+        Ok(())
     }
 }
 
@@ -192,15 +201,23 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<u8>, CaptureError> {
         let head = Head::read(7, bytes).ok_or(CaptureError::Foreign)?;
         let mut zstd = zstd::bulk::Decompressor::new().map_err(CaptureError::Read)?;
-        head.unpack(7, &bytes[HEAD..], &mut zstd)
+        let mut payload = Vec::new();
+        head.unpack(7, &bytes[HEAD..], &mut zstd, &mut payload)?;
+        Ok(payload)
+    }
+
+    fn framed(codec: Codec, flags: u8, payload: Vec<u8>) -> Vec<u8> {
+        let mut framer = Framer::new(codec, 7).unwrap();
+        let content = content(payload);
+        let (head, stored) = framer.frame(9, flags, &content).unwrap();
+        [&head[..], stored].concat()
     }
 
     #[test]
     fn a_block_comes_back() {
         for codec in [Codec::None, Codec::Zstd] {
             for payload in [vec![], vec![1], vec![5; 10_000], (0..=255).collect()] {
-                let mut framer = Framer::new(codec, 7).unwrap();
-                let bytes = framer.frame(9, CLOSED, &content(payload.clone())).unwrap();
+                let bytes = &framed(codec, CLOSED, payload.clone())[..];
                 let head = Head::read(7, bytes).unwrap();
                 assert_eq!((head.number, head.flags, head.inputs), (9, CLOSED, 3));
                 assert_eq!((head.first, head.last), (10, 20));
@@ -213,8 +230,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let mut framer = Framer::new(Codec::Zstd, 7).unwrap();
-        let bytes = framer.frame(9, 0, &content(vec![5; 300])).unwrap().to_vec();
+        let bytes = framed(Codec::Zstd, 0, vec![5; 300]);
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -228,11 +244,7 @@ mod tests {
     /// A head may be well made and lie.
     #[test]
     fn a_bomb_does_not_go_off() {
-        let mut framer = Framer::new(Codec::Zstd, 7).unwrap();
-        let mut bytes = framer
-            .frame(9, 0, &content(vec![0; 7 << 20]))
-            .unwrap()
-            .to_vec();
+        let mut bytes = framed(Codec::Zstd, 0, vec![0; 7 << 20]);
         assert!(bytes.len() < 4096);
         bytes[20..24].copy_from_slice(&100_u32.to_le_bytes());
         let sum = checksum(7, &bytes[..52]);

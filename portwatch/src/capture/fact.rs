@@ -1,6 +1,6 @@
 //! Questions to the machine and its answers, as a capture keeps them.
 
-use super::unpack::Stored;
+use super::input::Stored;
 use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,

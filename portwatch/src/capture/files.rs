@@ -25,11 +25,12 @@ pub(super) struct Out {
 
 impl Out {
     /// Appends; what was written of it in part is taken back on failure, where that is possible.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(bytes).and_then(|()| self.file.flush());
-        match written {
+    pub(super) fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let file = &mut self.file;
+        let written = pieces.iter().try_for_each(|piece| file.write_all(piece));
+        match written.and_then(|()| self.file.flush()) {
             Ok(()) => {
-                self.len += bytes.len() as u64;
+                self.len += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
                 Ok(())
             }
             Err(error) => {
@@ -185,7 +186,7 @@ mod tests {
     fn a_capture_is_private_and_none_is_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.pwcap");
-        create(&path, false).unwrap().append(&MAGIC).unwrap();
+        create(&path, false).unwrap().append(&[&MAGIC]).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         create(&path, false).unwrap();
         assert_eq!(names(dir.path()), ["a.pwcap", "a.pwcap.old"]);
@@ -204,9 +205,9 @@ mod tests {
     fn rotated_files_are_numbered_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        create(&path, true).unwrap().append(&MAGIC).unwrap();
+        create(&path, true).unwrap().append(&[&MAGIC]).unwrap();
         for _ in 0..3 {
-            next(&path).unwrap().append(&MAGIC).unwrap();
+            next(&path).unwrap().append(&[&MAGIC]).unwrap();
         }
         fs::write(dir.path().join("a.7"), "not ours").unwrap();
         create(&path, true).unwrap();

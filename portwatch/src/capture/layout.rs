@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Bytes that a record with a layout has at most.
-const RECORD_MAX: usize = 1024;
+pub(super) const RECORD_MAX: usize = 1024;
 
 /// Layouts that a header names at most.
 pub const LAYOUTS_MAX: usize = 15;

@@ -11,6 +11,7 @@
 //! drives a replay (`source::replay`).
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod block;
 mod buffer;
 pub mod compat;
@@ -18,6 +19,7 @@ mod error;
 pub mod fact;
 mod files;
 pub mod header;
+mod input;
 pub mod layout;
 pub mod note;
 mod own;
@@ -27,6 +29,8 @@ mod reader;
 mod recorder;
 mod redact;
 mod seen;
+mod still;
+mod streams;
 mod table;
 mod tap;
 #[cfg(test)]
@@ -38,11 +42,12 @@ mod writer;
 pub use block::Codec;
 pub use error::{CaptureError, Damage};
 pub use header::CaptureHeader;
+pub use input::{Input, Step, Stored};
 pub use own::own as own_layouts;
 pub use reader::{CaptureReader, Piece};
 pub use recorder::Recorder;
 pub(crate) use recorder::random;
 pub use redact::Redaction;
 pub use tap::RecordingFacts;
-pub use unpack::{Input, Step, Stored};
+pub use unpack::Passed;
 pub use writer::WriteOptions;

@@ -9,7 +9,7 @@ use super::error::CaptureError;
 use super::fact::Fact;
 use super::layout::{Code, Layout};
 use super::note::Note;
-use super::plan::{Part, Plan, number, plans};
+use super::plan::{Part, Plan, Step, get, number, plans};
 use super::table::{ENTRIES_MAX, Table};
 use super::varint::{put, zigzag};
 use crate::decode::event::Ktime;
@@ -56,21 +56,33 @@ pub(super) struct Packer {
 #[derive(Debug)]
 struct Block {
     streams: Vec<Vec<u8>>,
-    last: Vec<u64>,
+    lasts: Vec<Last>,
+    /// By part: how many were packed.
+    parts: Vec<usize>,
     clock: u64,
     inputs: u32,
     first: Option<u64>,
     latest: u64,
 }
 
+/// The last value of a field, and how many are in its column: those behind are the same, and their
+/// zeros are written when another comes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    value: u64,
+    written: usize,
+}
+
 impl Packer {
     pub(super) fn new(layouts: &[Layout]) -> Self {
         let (plans, columns) = plans(layouts);
+        let parts = plans.iter().map(|plan| plan.parts().len()).sum();
         Self {
             plans,
             block: Block {
                 streams: vec![Vec::new(); COLUMNS + columns],
-                last: vec![0; columns],
+                lasts: vec![Last::default(); columns],
+                parts: vec![0; parts],
                 clock: 0,
                 inputs: 0,
                 first: None,
@@ -229,13 +241,19 @@ impl Packer {
 
     /// Bytes of the payload so far.
     fn size(&self) -> usize {
-        self.block.streams.iter().map(Vec::len).sum()
+        let written: usize = self.block.streams.iter().map(Vec::len).sum();
+        let part = |part| self.block.unwritten(part).map(|(_, zeros)| zeros);
+        let parts = self.plans.iter().flat_map(Plan::parts);
+        written + parts.flat_map(part).sum::<usize>()
     }
 
     /// The block, if there is anything in it, and a new one begins.
     pub(super) fn take(&mut self) -> Option<Content> {
         if self.block.inputs == 0 {
             return None;
+        }
+        for part in self.plans.iter().flat_map(Plan::parts) {
+            self.block.write_out(part);
         }
         let mut payload = Vec::with_capacity(self.size() + 512);
         let used = || {
@@ -261,7 +279,8 @@ impl Packer {
             last: block.latest,
         };
         block.streams.iter_mut().for_each(Vec::clear);
-        block.last.fill(0);
+        block.lasts.fill(Last::default());
+        block.parts.fill(0);
         (block.clock, block.inputs, block.first, block.latest) = (0, 0, None, 0);
         self.contexts.clear();
         self.sockets.clear();
@@ -276,31 +295,84 @@ impl Packer {
 
 /// The number of a part's bytes, and whether they are new. A layout without such fields has none.
 fn seen(part: &Part, bytes: &[u8], table: &mut Table, scratch: &mut Vec<u8>) -> (u32, bool) {
-    if part.len == 0 {
-        return (0, false);
+    match &part.ranges[..] {
+        [] => (0, false),
+        [one] => table.number(&bytes[one.clone()]),
+        _ => {
+            scratch.clear();
+            part.gather(bytes, scratch);
+            table.number(scratch)
+        }
     }
-    scratch.clear();
-    part.gather(bytes, scratch);
-    table.number(scratch)
 }
 
 impl Block {
     fn part(&mut self, part: &Part, record: &[u8], born: Option<u64>) {
+        let before = self.parts[part.number];
+        self.parts[part.number] += 1;
         for step in &part.steps {
-            let value = number(record, step.offset, step.width);
-            let stream = &mut self.streams[COLUMNS + step.column];
-            let base = match step.code {
-                Code::Raw => {
-                    stream.extend_from_slice(&record[step.offset..step.offset + step.width]);
-                    continue;
+            match step.width {
+                1 => self.field::<1>(step, record, before, born),
+                2 => self.field::<2>(step, record, before, born),
+                4 => self.field::<4>(step, record, before, born),
+                _ => self.field::<8>(step, record, before, born),
+            }
+        }
+    }
+
+    /// A field of `W` bytes of a part of which there were so many `before`.
+    #[inline]
+    fn field<const W: usize>(
+        &mut self,
+        step: &Step,
+        record: &[u8],
+        before: usize,
+        born: Option<u64>,
+    ) {
+        let value = get::<W>(record, step.offset);
+        let base = match step.code {
+            Code::Raw => {
+                let stream = &mut self.streams[COLUMNS + step.column];
+                stream.extend_from_slice(&value.to_le_bytes()[..W]);
+                return;
+            }
+            Code::Last => {
+                let last = &mut self.lasts[step.column];
+                if last.value == value {
+                    return;
                 }
-                Code::Last => std::mem::replace(&mut self.last[step.column], value),
-                Code::Time => std::mem::replace(&mut self.clock, value),
-                Code::Clock => self.clock,
-                Code::Born => born.unwrap_or(self.clock),
-                Code::Like(_) => number(record, step.like.0, step.like.1),
-            };
-            put(stream, zigzag(value.wrapping_sub(base)));
+                let zeros = before - last.written;
+                last.written = before + 1;
+                let base = std::mem::replace(&mut last.value, value);
+                if zeros > 0 {
+                    let stream = &mut self.streams[COLUMNS + step.column];
+                    stream.resize(stream.len() + zeros, 0);
+                }
+                base
+            }
+            Code::Time => std::mem::replace(&mut self.clock, value),
+            Code::Clock => self.clock,
+            Code::Born => born.unwrap_or(self.clock),
+            Code::Like(_) => number(record, step.like.0, step.like.1),
+        };
+        let stream = &mut self.streams[COLUMNS + step.column];
+        put(stream, zigzag(value.wrapping_sub(base)));
+    }
+
+    /// The columns of a part that lack zeros, and how many.
+    fn unwritten(&self, part: &Part) -> impl Iterator<Item = (usize, usize)> {
+        let count = self.parts[part.number];
+        let lasts = part.steps.iter().filter(|step| step.code == Code::Last);
+        lasts.map(move |step| (step.column, count - self.lasts[step.column].written))
+    }
+
+    /// Writes the zeros that are lacking.
+    fn write_out(&mut self, part: &Part) {
+        let unwritten: Vec<_> = self.unwritten(part).collect();
+        for (column, zeros) in unwritten {
+            let stream = &mut self.streams[COLUMNS + column];
+            stream.resize(stream.len() + zeros, 0);
+            self.lasts[column].written += zeros;
         }
     }
 

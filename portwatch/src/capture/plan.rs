@@ -3,11 +3,16 @@
 use super::layout::{Code, Home, Layout};
 use std::ops::Range;
 
+/// Bytes between two ranges that are copied along with them.
+const LITTLE: usize = 64;
+
 /// One field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) offset: usize,
     pub(super) width: usize,
+    /// Its offset among the bytes of its part alone.
+    pub(super) packed: usize,
     pub(super) code: Code,
     /// Offset and width of the other field of [`Code::Like`].
     pub(super) like: (usize, usize),
@@ -18,11 +23,17 @@ pub(super) struct Step {
 /// The fields of one home.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
+    /// Its number among those of all layouts.
+    pub(super) number: usize,
     pub(super) steps: Vec<Step>,
     /// The bytes of these fields, neighbours joined.
     pub(super) ranges: Vec<Range<usize>>,
+    /// The same with what lies between where that is little.
+    pub(super) spans: Vec<Range<usize>>,
     /// How many bytes.
     pub(super) len: usize,
+    /// No field needs anything but its own column.
+    pub(super) plain: bool,
 }
 
 impl Part {
@@ -55,13 +66,27 @@ pub(super) struct Plan {
     pub(super) own: Part,
 }
 
+impl Plan {
+    pub(super) fn parts(&self) -> [&Part; 3] {
+        [&self.context, &self.socket, &self.own]
+    }
+
+    fn parts_mut(&mut self) -> [&mut Part; 3] {
+        [&mut self.context, &mut self.socket, &mut self.own]
+    }
+}
+
 /// The plans of sound layouts, in their order, and how many columns they have together.
 pub(super) fn plans(layouts: &[Layout]) -> (Vec<Plan>, usize) {
     let mut columns = 0;
-    let plans = layouts
+    let mut plans: Vec<Plan> = layouts
         .iter()
         .map(|layout| plan(layout, &mut columns))
         .collect();
+    let parts = plans.iter_mut().flat_map(Plan::parts_mut);
+    for (number, part) in parts.enumerate() {
+        part.number = number;
+    }
     (plans, columns)
 }
 
@@ -94,6 +119,7 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
         part.steps.push(Step {
             offset,
             width,
+            packed: part.len,
             code,
             like,
             column: *columns,
@@ -105,37 +131,45 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
         }
         *columns += 1;
     }
+    for part in plan.parts_mut() {
+        let plain = |step: &Step| matches!(step.code, Code::Raw | Code::Last);
+        part.plain = part.steps.iter().all(plain);
+        for range in &part.ranges {
+            match part.spans.last_mut() {
+                Some(last) if range.start - last.end <= LITTLE => last.end = range.end,
+                Some(_) | None => part.spans.push(range.clone()),
+            }
+        }
+    }
     plan
 }
 
-/// The little-endian number of 1, 2, 4 or 8 bytes at `offset`.
+/// The little-endian number of `W` bytes at `offset`; 0 where the bytes end before.
 #[inline]
-pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
-    let bytes = &record[offset..];
-    // Each width by itself: a copy of a known length is one instruction.
-    match width {
-        1 => u64::from(bytes[0]),
-        2 => bytes
-            .first_chunk()
-            .map_or(0, |two| u64::from(u16::from_le_bytes(*two))),
-        4 => bytes
-            .first_chunk()
-            .map_or(0, |four| u64::from(u32::from_le_bytes(*four))),
-        _ => bytes
-            .first_chunk()
-            .map_or(0, |eight| u64::from_le_bytes(*eight)),
+pub(super) fn get<const W: usize>(record: &[u8], offset: usize) -> u64 {
+    let mut wide = [0; 8];
+    if let Some(bytes) = record.get(offset..offset + W) {
+        wide[..W].copy_from_slice(bytes);
+    }
+    u64::from_le_bytes(wide)
+}
+
+/// Writes the low `W` bytes of a number.
+#[inline]
+pub(super) fn set<const W: usize>(record: &mut [u8], offset: usize, value: u64) {
+    if let Some(bytes) = record.get_mut(offset..offset + W) {
+        bytes.copy_from_slice(&value.to_le_bytes()[..W]);
     }
 }
 
-/// Writes the low bytes of a number.
+/// The number of 1, 2, 4 or 8 bytes at `offset`. Each width by itself: a copy of a known length is
+/// one instruction.
 #[inline]
-pub(super) fn set_number(record: &mut [u8], offset: usize, width: usize, value: u64) {
-    let place = &mut record[offset..offset + width];
-    let [a, b, c, d, ..] = value.to_le_bytes();
+pub(super) fn number(record: &[u8], offset: usize, width: usize) -> u64 {
     match width {
-        1 => place.copy_from_slice(&[a]),
-        2 => place.copy_from_slice(&[a, b]),
-        4 => place.copy_from_slice(&[a, b, c, d]),
-        _ => place.copy_from_slice(&value.to_le_bytes()),
+        1 => get::<1>(record, offset),
+        2 => get::<2>(record, offset),
+        4 => get::<4>(record, offset),
+        _ => get::<8>(record, offset),
     }
 }

@@ -7,7 +7,8 @@ use super::block::{CLOSED, CONTINUED, HEAD, Head, MAGIC as BLOCK_MAGIC};
 use super::buffer::{Buffer, CHUNK};
 use super::error::{CaptureError, Damage};
 use super::header::{CaptureHeader, MAGIC as FILE_MAGIC};
-use super::unpack::{Input, Step, Unpacker};
+use super::input::{Input, Step};
+use super::unpack::{Passed, Unpacker};
 use std::collections::VecDeque;
 use std::io::Read;
 
@@ -41,6 +42,8 @@ pub struct CaptureReader<R> {
     salt: u32,
     unpacker: Unpacker,
     zstd: zstd::bulk::Decompressor<'static>,
+    /// Where the next block is unpacked.
+    payload: Vec<u8>,
     expected: u64,
     /// What could not be read since the last whole block.
     gap: Option<Gap>,
@@ -74,6 +77,7 @@ impl<R: Read> CaptureReader<R> {
             salt,
             unpacker,
             zstd: zstd::bulk::Decompressor::new().map_err(CaptureError::Read)?,
+            payload: Vec::new(),
             buffer,
             gap: None,
             last: 0,
@@ -122,17 +126,30 @@ impl<R: Read> CaptureReader<R> {
                     return Ok(Some(Piece::Step(step)));
                 }
                 Ok(None) => {}
-                // The checksum agreed: made by something else than this writer. Its rest is lost.
-                Err(_) => {
-                    self.gap.get_or_insert_default().blocks += 1;
-                    self.unpacker.abandon();
-                }
+                Err(_) => self.spoiled(),
             }
             if self.done {
                 return Ok(None);
             }
             self.advance()?;
         }
+    }
+
+    /// Goes behind the records that come next, stand in the block that is read, and that `passes`
+    /// lets go by, from their bytes as they are stored: nobody needs them.
+    pub fn pass_over(&mut self, passes: impl FnMut(&[u8]) -> bool) -> Passed {
+        let mut passed = Passed::default();
+        if self.told.is_empty() && self.unpacker.pass_over(&mut passed, passes).is_err() {
+            self.spoiled();
+        }
+        self.last = self.last.max(passed.last.0);
+        passed
+    }
+
+    /// The checksum agreed: made by something else than this writer. The block's rest is lost.
+    fn spoiled(&mut self) {
+        self.gap.get_or_insert_default().blocks += 1;
+        self.unpacker.abandon();
     }
 
     /// Reads on to the next block or the end.
@@ -159,7 +176,8 @@ impl<R: Read> CaptureReader<R> {
             self.finish(left);
             return Ok(());
         };
-        let payload = head.unpack(self.salt, stored, &mut self.zstd);
+        let payload = &mut self.payload;
+        let unpacked = head.unpack(self.salt, stored, &mut self.zstd, payload);
         self.buffer.skip(HEAD + head.stored);
         if head.flags & (CLOSED | CONTINUED) != 0 && head.inputs == 0 {
             self.missing(head.number, head.first);
@@ -177,7 +195,7 @@ impl<R: Read> CaptureReader<R> {
             }));
             return Ok(());
         }
-        match payload.and_then(|payload| self.unpacker.load(payload)) {
+        match unpacked.and_then(|()| self.unpacker.load(&mut self.payload)) {
             Ok(()) => {
                 self.missing(head.number, head.first);
                 self.expected = head.number + 1;
@@ -289,7 +307,10 @@ impl<R: Read> CaptureReader<R> {
         while let Some(head) = Head::read(self.salt, self.buffer.peek(HEAD).unwrap()) {
             let bytes = self.buffer.peek(HEAD + head.stored).unwrap();
             let stored = &bytes[HEAD..HEAD + head.stored];
-            payloads.push(head.unpack(self.salt, stored, &mut self.zstd).unwrap());
+            let payload = &mut self.payload;
+            head.unpack(self.salt, stored, &mut self.zstd, payload)
+                .unwrap();
+            payloads.push(payload.clone());
             self.buffer.skip(HEAD + head.stored);
         }
         payloads.retain(|payload| !payload.is_empty());

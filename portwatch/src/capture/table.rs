@@ -1,7 +1,7 @@
 //! What a block has seen: byte strings, each with the number of its first appearance.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Entries that a table has at most; what comes then is stored with its record.
 pub(super) const ENTRIES_MAX: usize = 1 << 17;
@@ -9,43 +9,53 @@ pub(super) const ENTRIES_MAX: usize = 1 << 17;
 /// Strings by their hash. Equality is checked: a process chooses its name.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    numbers: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
-    places: Vec<(u32, u32)>,
+    numbers: HashTable<u32>,
+    /// Where each ends in the bytes.
+    ends: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Table {
     pub(super) fn clear(&mut self) {
         self.numbers.clear();
-        self.places.clear();
+        self.ends.clear();
         self.bytes.clear();
     }
 
     /// The number of `bytes`, and whether it is new.
     pub(super) fn number(&mut self, bytes: &[u8]) -> (u32, bool) {
-        let hash = hash(bytes);
-        if let Some(&number) = self.numbers.get(&hash)
-            && self.get(number) == Some(bytes)
-        {
-            return (number, false);
+        let Self {
+            numbers,
+            ends,
+            bytes: all,
+        } = self;
+        let is = |number: &u32| string(all, ends, *number) == Some(bytes);
+        let again = |number: &u32| hash(string(all, ends, *number).unwrap_or_default());
+        match numbers.entry(hash(bytes), is, again) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(place) => {
+                let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+                all.extend_from_slice(bytes);
+                ends.push(u32::try_from(all.len()).unwrap_or(u32::MAX));
+                place.insert(number);
+                (number, true)
+            }
         }
-        let number = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(bytes);
-        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.places.push((start, end));
-        self.numbers.insert(hash, number);
-        (number, true)
-    }
-
-    pub(super) fn get(&self, number: u32) -> Option<&[u8]> {
-        let (start, end) = *self.places.get(number as usize)?;
-        self.bytes.get(start as usize..end as usize)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.ends.len()
     }
+}
+
+#[inline]
+fn string<'a>(bytes: &'a [u8], ends: &[u32], number: u32) -> Option<&'a [u8]> {
+    let number = number as usize;
+    let start = match number.checked_sub(1) {
+        Some(before) => *ends.get(before)?,
+        None => 0,
+    };
+    bytes.get(start as usize..*ends.get(number)? as usize)
 }
 
 /// Multiplies and folds: fast, and good enough for a table that checks equality. Two words go into
@@ -82,24 +92,6 @@ fn fold(one: u64, other: u64) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
-/// Passes a hash on.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = hash(bytes);
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,8 +103,7 @@ mod tests {
         assert_eq!(table.number(b"nginx\0"), (1, true));
         assert_eq!(table.number(b""), (2, true));
         assert_eq!(table.number(b"nginx"), (0, false));
-        assert_eq!(table.get(1), Some(&b"nginx\0"[..]));
-        assert_eq!((table.get(3), table.len()), (None, 3));
+        assert_eq!(table.len(), 3);
         table.clear();
         assert_eq!(table.number(b"nginx\0"), (0, true));
     }

@@ -107,8 +107,9 @@ impl Made {
     pub(super) fn block(mut self, pack: impl FnOnce(&mut Packer)) -> Self {
         pack(&mut self.packer);
         let content = self.packer.take().unwrap();
-        let block = self.framer.frame(self.number, 0, &content).unwrap();
-        self.bytes.extend_from_slice(block);
+        let (head, stored) = self.framer.frame(self.number, 0, &content).unwrap();
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(stored);
         self.ends.push(self.bytes.len());
         self.number += 1;
         self
@@ -116,8 +117,9 @@ impl Made {
 
     pub(super) fn end(mut self, flags: u8) -> Self {
         let end = Content::default();
-        let block = self.framer.frame(self.number, flags, &end).unwrap();
-        self.bytes.extend_from_slice(block);
+        let (head, stored) = self.framer.frame(self.number, flags, &end).unwrap();
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(stored);
         self
     }
 

@@ -1,134 +1,58 @@
 //! A block's payload back to what the pipeline took. Whatever the bytes: no panic, and no more
 //! memory than a few times the payload.
 
+use super::ahead::{Ahead, Next};
 use super::compat;
 use super::error::CaptureError;
-use super::layout::{Code, Layout};
-use super::note::Note;
-use super::pack::{
-    COLUMNS, DRAINED, FACT, FACT_AGAIN, NOTE, NUMBERS, OPS, RAW, RECORD, STRINGS, TICK,
-};
-use super::plan::{Part, Plan, number, plans, set_number};
+use super::input::{Input, Step, Stored};
+use super::layout::{Layout, RECORD_MAX};
+use super::pack::{DRAINED, FACT, FACT_AGAIN, NOTE, NUMBERS, RAW, TICK};
+use super::plan::{Plan, plans};
 use super::seen::{Patterns, Seen};
-use super::varint::{Cursor, take, unzigzag};
+use super::still::Still;
+use super::streams::{Streams, Wrong};
+use super::varint::unzigzag;
 use crate::decode::event::Ktime;
 use crate::source::RawRecord;
 use bytes::{Bytes, BytesMut};
-
-/// What the pipeline took next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// A record.
-    Record(RawRecord),
-    /// The rings were drained.
-    Drained,
-    /// Time had come so far.
-    Tick(Ktime),
-    /// Anything else.
-    Note(Note),
-    /// Something that this build does not know.
-    Unknown(String),
-}
-
-/// An input and the answers behind it.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// What was taken.
-    pub input: Input,
-    /// Kernel time of the block's clock then.
-    pub time: Ktime,
-    /// The answers that it asked for, stored [`super::fact::Fact`]s.
-    pub answers: Stored,
-}
-
-/// Stored answers: nearly always one, which takes no memory of its own.
-#[derive(Clone, Debug, Default)]
-pub enum Stored {
-    /// None.
-    #[default]
-    Nothing,
-    /// One.
-    One(Bytes),
-    /// Several, in order.
-    Several(Vec<Bytes>),
-}
-
-impl Stored {
-    fn push(&mut self, bytes: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::Nothing => Self::One(bytes),
-            Self::One(first) => Self::Several(vec![first, bytes]),
-            Self::Several(mut all) => {
-                all.push(bytes);
-                Self::Several(all)
-            }
-        };
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> &[Bytes] {
-        match self {
-            Self::Nothing => &[],
-            Self::One(bytes) => std::slice::from_ref(bytes),
-            Self::Several(all) => all,
-        }
-    }
-}
-
-/// What is wrong with a block.
-#[derive(Clone, Copy, Debug)]
-enum Wrong {
-    /// It ends inside of a record.
-    Cut,
-    /// It refers to what is not there.
-    Number,
-    /// Its streams make no sense.
-    Streams,
-    /// It begins with an answer.
-    Answer,
-    /// It holds an unknown operation.
-    Operation,
-    /// It holds a record without a layout.
-    Layout,
-}
-
-impl From<Wrong> for CaptureError {
-    fn from(wrong: Wrong) -> Self {
-        Self::Content(match wrong {
-            Wrong::Cut => "a block ends inside of a record",
-            Wrong::Number => "a block refers to what is not there",
-            Wrong::Streams => "a block's streams make no sense",
-            Wrong::Answer => "a block begins with an answer",
-            Wrong::Operation => "a block holds an unknown operation",
-            Wrong::Layout => "a block holds a record without a layout",
-        })
-    }
-}
 
 /// Gives the inputs of one block.
 #[derive(Debug)]
 pub(super) struct Unpacker {
     abi: u32,
     plans: Vec<Plan>,
-    block: Block,
+    streams: Streams,
+    ahead: Ahead,
     contexts: Patterns,
+    /// By context: the number of its usual answer.
     usual: Vec<Option<u32>>,
     sockets: Seen,
-    /// By socket: the time of the record that brought it.
-    born: Vec<u64>,
+    /// By layout: its last socket.
+    still: Vec<Still>,
     facts: Vec<Bytes>,
-    /// Records are made here, side by side.
+    /// A record is made here.
+    bench: Box<[u8; RECORD_MAX]>,
+    /// The one on the bench is still to be given.
+    ready: Option<Made>,
+    /// Records that are given, side by side.
     arena: BytesMut,
 }
 
-/// The streams of a payload, and what their numbers are differences to.
-#[derive(Debug)]
-struct Block {
-    payload: Bytes,
-    streams: Vec<Cursor>,
-    last: Vec<u64>,
-    clock: u64,
+/// A record on the bench.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    size: usize,
+    /// Number of its context.
+    context: Option<usize>,
+}
+
+/// Records that nobody needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passed {
+    /// How many.
+    pub records: u64,
+    /// The latest time of the block's clock behind one of them.
+    pub last: Ktime,
 }
 
 /// Bytes of the arena that are taken at once.
@@ -138,76 +62,110 @@ impl Unpacker {
     /// For the sound layouts of a header.
     pub(super) fn new(layouts: &[Layout], abi: u32) -> Self {
         let (plans, columns) = plans(layouts);
+        let widest = plans.iter().map(|plan| plan.socket.len).max();
         Self {
             abi,
+            still: plans.iter().map(|_| Still::default()).collect(),
             plans,
-            block: Block {
-                payload: Bytes::new(),
-                streams: vec![Cursor::default(); COLUMNS + columns],
-                last: vec![0; columns],
-                clock: 0,
-            },
+            streams: Streams::new(columns),
+            ahead: Ahead::default(),
             contexts: Patterns::default(),
             usual: Vec::new(),
-            sockets: Seen::default(),
-            born: Vec::new(),
+            sockets: Seen::new(widest.unwrap_or(0)),
             facts: Vec::new(),
+            bench: Box::new([0; RECORD_MAX]),
+            ready: None,
             arena: BytesMut::new(),
         }
     }
 
-    /// Begins a block.
-    pub(super) fn load(&mut self, payload: Vec<u8>) -> Result<(), CaptureError> {
+    /// Begins a block, and gives the payload of the one before in its place.
+    pub(super) fn load(&mut self, payload: &mut Vec<u8>) -> Result<(), CaptureError> {
         self.contexts.clear();
         self.usual.clear();
         self.sockets.clear();
-        self.born.clear();
         self.facts.clear();
-        Ok(self.block.load(payload)?)
+        self.ready = None;
+        self.ahead.clear();
+        for (still, plan) in self.still.iter_mut().zip(&self.plans) {
+            still.begin(&plan.socket);
+        }
+        Ok(self.streams.load(payload)?)
     }
 
     /// Forgets the rest of the block.
     pub(super) fn abandon(&mut self) {
-        self.block.streams.fill(Cursor::default());
+        self.ready = None;
+        self.ahead.clear();
+        self.streams.forget();
+    }
+
+    /// Goes behind the records that come next and that `passes` lets go by, with their answers.
+    pub(super) fn pass_over(
+        &mut self,
+        passed: &mut Passed,
+        mut passes: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), CaptureError> {
+        while self.ready.is_none()
+            && let Some(next) = self.next_record()?
+        {
+            let made = self.record(next)?;
+            if !passes(&self.bench[..made.size]) {
+                self.ready = Some(made);
+                break;
+            }
+            passed.records += 1;
+            passed.last = passed.last.max(Ktime(self.streams.clock));
+            if self.is_answered() {
+                self.answers(made.context)?;
+            }
+        }
+        Ok(())
     }
 
     /// The next input; `None` at the block's end.
     pub(super) fn next(&mut self) -> Result<Option<Step>, CaptureError> {
-        let Some(op) = self.block.op() else {
-            return Ok(None);
+        let mut context = None;
+        let ready = match self.ready.take() {
+            Some(made) => Some(made),
+            None => match self.next_record()? {
+                Some(next) => Some(self.record(next)?),
+                None => None,
+            },
         };
-        let mut at = None;
-        let input = match op {
-            RAW => {
-                let bytes = self.block.string()?;
-                if let Some(time) = bytes.get(8..16).and_then(<[u8]>::first_chunk) {
-                    self.block.clock = u64::from_le_bytes(*time);
+        let input = match ready {
+            Some(made) => {
+                context = made.context;
+                self.give(made.size)
+            }
+            None => match self.streams.op() {
+                None => return Ok(None),
+                Some(RAW) => {
+                    let bytes = self.streams.string()?;
+                    if let Some(time) = bytes.get(8..16).and_then(<[u8]>::first_chunk) {
+                        self.streams.clock = u64::from_le_bytes(*time);
+                    }
+                    Input::Record(RawRecord::new(compat::upgrade(self.abi, bytes)))
                 }
-                Input::Record(RawRecord::new(compat::upgrade(self.abi, bytes)))
-            }
-            DRAINED => Input::Drained,
-            TICK => {
-                let difference = unzigzag(self.block.varint(NUMBERS)?);
-                self.block.clock = self.block.clock.wrapping_add(difference);
-                Input::Tick(Ktime(self.block.clock))
-            }
-            NOTE => {
-                let bytes = self.block.string()?;
-                match rmp_serde::from_slice(&bytes) {
-                    Ok(note) => Input::Note(note),
-                    Err(error) => Input::Unknown(error.to_string()),
+                Some(DRAINED) => Input::Drained,
+                Some(TICK) => {
+                    let difference = unzigzag(self.streams.varint(NUMBERS)?);
+                    self.streams.clock = self.streams.clock.wrapping_add(difference);
+                    Input::Tick(Ktime(self.streams.clock))
                 }
-            }
-            FACT | FACT_AGAIN => return Err(Wrong::Answer.into()),
-            RECORD.. => {
-                let (record, context) = self.record(usize::from(op - RECORD))?;
-                at = context;
-                Input::Record(RawRecord::new(compat::upgrade(self.abi, record)))
-            }
-            _ => return Err(Wrong::Operation.into()),
+                Some(NOTE) => {
+                    let bytes = self.streams.string()?;
+                    match rmp_serde::from_slice(&bytes) {
+                        Ok(note) => Input::Note(note),
+                        Err(error) => Input::Unknown(error.to_string()),
+                    }
+                }
+                Some(FACT | FACT_AGAIN) => return Err(Wrong::Answer.into()),
+                Some(_) => return Err(Wrong::Operation.into()),
+            },
         };
-        let time = Ktime(self.block.clock);
-        let answers = self.answers(at)?;
+        let time = Ktime(self.streams.clock);
+        let answers = self.answers(context)?;
         Ok(Some(Step {
             input,
             time,
@@ -215,184 +173,125 @@ impl Unpacker {
         }))
     }
 
+    /// The record that comes next; `None` if something else does.
+    #[inline]
+    fn next_record(&mut self) -> Result<Option<Next>, Wrong> {
+        let Self {
+            ahead,
+            streams,
+            plans,
+            contexts,
+            sockets,
+            ..
+        } = self;
+        if ahead.is_empty() {
+            ahead.look(streams, plans, contexts, sockets)?;
+        }
+        Ok(ahead.take())
+    }
+
+    /// An answer comes next.
+    #[inline]
+    fn is_answered(&self) -> bool {
+        self.ahead.is_empty() && matches!(self.streams.peek(), Some(FACT | FACT_AGAIN))
+    }
+
     /// The answers behind an input, and the usual one of its context.
-    fn answers(&mut self, at: Option<u32>) -> Result<Stored, Wrong> {
+    fn answers(&mut self, at: Option<usize>) -> Result<Stored, Wrong> {
         let mut answers = Stored::Nothing;
-        while let Some(op @ (FACT | FACT_AGAIN)) = self.block.peek() {
-            self.block.op();
+        while self.is_answered()
+            && let Some(op) = self.streams.op()
+        {
             let number = match op {
                 FACT => {
-                    let bytes = self.block.string()?;
+                    let bytes = self.streams.string()?;
                     self.facts.push(bytes);
                     self.facts.len() - 1
                 }
-                _ => self.block.index(NUMBERS)?,
+                _ => self.streams.index(NUMBERS)?,
             };
             let bytes = self.facts.get(number).ok_or(Wrong::Number)?.clone();
-            if let Some(usual) = at.and_then(|at| self.usual.get_mut(at as usize)) {
+            if let Some(usual) = at.and_then(|at| self.usual.get_mut(at)) {
                 usual.get_or_insert(u32::try_from(number).map_err(|_| Wrong::Number)?);
             }
             answers.push(bytes);
         }
-        let usual = at.and_then(|at| self.usual.get(at as usize).copied().flatten());
+        let usual = at.and_then(|at| self.usual.get(at).copied().flatten());
         if let Some(bytes) = usual.and_then(|number| self.facts.get(number as usize)) {
             answers.push(bytes.clone());
         }
         Ok(answers)
     }
 
-    /// A record by its layout, and the number of its context.
-    fn record(&mut self, op: usize) -> Result<(Bytes, Option<u32>), Wrong> {
+    /// The record on the bench.
+    fn give(&mut self, size: usize) -> Input {
+        if self.arena.capacity() < size {
+            self.arena.reserve(ARENA);
+        }
+        self.arena.extend_from_slice(&self.bench[..size]);
+        let record = self.arena.split().freeze();
+        Input::Record(RawRecord::new(compat::upgrade(self.abi, record)))
+    }
+
+    /// Makes a record by its layout.
+    #[inline]
+    fn record(&mut self, next: Next) -> Result<Made, Wrong> {
         let Self {
             plans,
-            block,
+            streams,
             contexts,
             usual,
             sockets,
-            born,
-            arena,
+            still,
+            bench,
             ..
         } = self;
-        let layout = op / 4;
+        let Next {
+            layout,
+            new_context,
+            new_socket,
+            ..
+        } = next;
         let plan = plans.get(layout).ok_or(Wrong::Layout)?;
-        let (new_context, new_socket) = (op & 2 != 0, op & 1 != 0);
-        if arena.capacity() < plan.size {
-            arena.reserve(ARENA.max(plan.size));
-        }
-        // A record that failed half way is no beginning for the next.
-        arena.clear();
-        let mut at = None;
+        let record = bench.get_mut(..plan.size).ok_or(Wrong::Layout)?;
+        let mut context = None;
         if new_context || plan.context.len == 0 {
-            arena.resize(plan.size, 0);
+            record.fill(0);
             if new_context {
-                block.part(&plan.context, &mut arena[..], None)?;
-                at = Some(contexts.push(layout, arena).ok_or(Wrong::Streams)?);
+                streams.part(&plan.context, record, None)?;
+                context = Some(
+                    contexts
+                        .push(layout, &plan.context, record)
+                        .ok_or(Wrong::Streams)?,
+                );
                 usual.push(None);
             }
         } else {
-            let number = block.index(NUMBERS)?;
-            let pattern = contexts.get(number, layout, plan.size);
-            arena.extend_from_slice(pattern.ok_or(Wrong::Number)?);
-            at = u32::try_from(number).ok();
+            let known = contexts.put(next.context, layout, &plan.context, record);
+            known.ok_or(Wrong::Number)?;
+            context = Some(next.context);
         }
-        let record = &mut arena[..];
-        let mut since = None;
+        let mut born = None;
         if new_socket {
-            block.part(&plan.socket, record, None)?;
-            sockets.push(&plan.socket, record).ok_or(Wrong::Streams)?;
+            let still = still.get_mut(layout).ok_or(Wrong::Layout)?;
+            if plan.socket.plain {
+                streams.changes(&plan.socket, still)?;
+                plan.socket.scatter(&still.bytes, record);
+            } else {
+                streams.part(&plan.socket, record, None)?;
+                still.bytes.clear();
+                plan.socket.gather(record, &mut still.bytes);
+            }
+            sockets.push(&still.bytes).ok_or(Wrong::Streams)?;
         } else if plan.socket.len > 0 {
-            let number = block.index(NUMBERS)?;
-            sockets
-                .put(number, &plan.socket, record)
-                .ok_or(Wrong::Number)?;
-            since = born.get(number).copied();
+            let known = sockets.put(next.socket, &plan.socket, record);
+            born = Some(known.ok_or(Wrong::Number)?);
         }
-        block.part(&plan.own, record, since)?;
+        streams.part(&plan.own, record, born)?;
         if new_socket {
-            born.push(block.clock);
+            sockets.born(streams.clock);
         }
-        Ok((arena.split().freeze(), at))
-    }
-}
-
-impl Block {
-    fn load(&mut self, payload: Vec<u8>) -> Result<(), Wrong> {
-        self.streams.fill(Cursor::default());
-        self.last.fill(0);
-        self.clock = 0;
-        let mut rest = &payload[..];
-        let count = take(&mut rest).ok_or(Wrong::Cut)?;
-        let mut lengths = Vec::new();
-        for _ in 0..count {
-            let mut size =
-                || usize::try_from(take(&mut rest).ok_or(Wrong::Cut)?).map_err(|_| Wrong::Streams);
-            let (stream, length) = (size()?, size()?);
-            if lengths.len() >= self.streams.len() {
-                return Err(Wrong::Streams);
-            }
-            lengths.push((stream, length));
-        }
-        let mut start = payload.len() - rest.len();
-        for (stream, length) in lengths {
-            let end = start
-                .checked_add(length)
-                .filter(|&end| end <= payload.len());
-            let end = end.ok_or(Wrong::Cut)?;
-            match self.streams.get_mut(stream) {
-                Some(place) if *place == Cursor::default() => *place = Cursor { at: start, end },
-                Some(_) | None => return Err(Wrong::Streams),
-            }
-            start = end;
-        }
-        self.payload = Bytes::from(payload);
-        Ok(())
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        let ops = self.streams[OPS];
-        (ops.at < ops.end).then(|| self.payload[ops.at])
-    }
-
-    #[inline]
-    fn op(&mut self) -> Option<u8> {
-        let op = self.peek()?;
-        self.streams[OPS].at += 1;
-        Some(op)
-    }
-
-    #[inline]
-    fn varint(&mut self, stream: usize) -> Result<u64, Wrong> {
-        self.streams[stream].take(&self.payload).ok_or(Wrong::Cut)
-    }
-
-    #[inline]
-    fn index(&mut self, stream: usize) -> Result<usize, Wrong> {
-        usize::try_from(self.varint(stream)?).map_err(|_| Wrong::Number)
-    }
-
-    fn string(&mut self) -> Result<Bytes, Wrong> {
-        let length = usize::try_from(self.varint(STRINGS)?).map_err(|_| Wrong::Cut)?;
-        let place = &mut self.streams[STRINGS];
-        let end = place.at.checked_add(length).filter(|&end| end <= place.end);
-        let bytes = self.payload.slice(place.at..end.ok_or(Wrong::Cut)?);
-        place.at += length;
-        Ok(bytes)
-    }
-
-    /// The fields of a part.
-    fn part(&mut self, part: &Part, record: &mut [u8], born: Option<u64>) -> Result<(), Wrong> {
-        let payload = &self.payload[..];
-        for step in &part.steps {
-            let stream = &mut self.streams[COLUMNS + step.column];
-            if step.code == Code::Raw {
-                let end = stream.at + step.width;
-                if end > stream.end {
-                    return Err(Wrong::Cut);
-                }
-                let value = number(payload, stream.at, step.width);
-                set_number(record, step.offset, step.width, value);
-                stream.at = end;
-                continue;
-            }
-            let difference = unzigzag(stream.take(payload).ok_or(Wrong::Cut)?);
-            let value = match step.code {
-                Code::Raw => difference,
-                Code::Last => {
-                    let last = &mut self.last[step.column];
-                    *last = last.wrapping_add(difference);
-                    *last
-                }
-                Code::Time => {
-                    self.clock = self.clock.wrapping_add(difference);
-                    self.clock
-                }
-                Code::Clock => self.clock.wrapping_add(difference),
-                Code::Born => born.unwrap_or(self.clock).wrapping_add(difference),
-                Code::Like(_) => number(record, step.like.0, step.like.1).wrapping_add(difference),
-            };
-            set_number(record, step.offset, step.width, value);
-        }
-        Ok(())
+        let size = plan.size;
+        Ok(Made { size, context })
     }
 }

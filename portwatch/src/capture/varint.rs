@@ -1,10 +1,24 @@
 //! LEB128, and zigzag for differences.
 
+use super::plan::get;
+
 /// Appends `value`, seven bits a byte, lowest first; a set top bit says that more follow.
 #[inline]
 pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
     if value < 0x80 {
         out.push(low7(value));
+        return;
+    }
+    if value >> 56 == 0 {
+        // All bytes at once: of eight, those that the value needs are kept.
+        let four = (value & 0x0fff_ffff) | ((value << 4) & 0x0fff_ffff_0000_0000);
+        let two = (four & 0x0000_3fff_0000_3fff) | ((four << 2) & 0x3fff_0000_3fff_0000);
+        let seven = (two & 0x007f_007f_007f_007f) | ((two << 1) & 0x7f00_7f00_7f00_7f00);
+        let last = (63 - seven.leading_zeros()) / 8;
+        let more = 0x8080_8080_8080_8080 & ((1 << (8 * last)) - 1);
+        let end = out.len() + last as usize + 1;
+        out.extend_from_slice(&(seven | more).to_le_bytes());
+        out.truncate(end);
         return;
     }
     let mut bytes = [0; 10];
@@ -68,6 +82,18 @@ impl Cursor {
         self.long(bytes)
     }
 
+    /// The next little-endian number of `W` bytes.
+    #[inline]
+    pub(super) fn raw<const W: usize>(&mut self, bytes: &[u8]) -> Option<u64> {
+        let end = self.at + W;
+        if end > self.end || end > bytes.len() {
+            return None;
+        }
+        let value = get::<W>(bytes, self.at);
+        self.at = end;
+        Some(value)
+    }
+
     /// A number of several bytes: eight are looked at together where they are there.
     #[inline]
     fn long(&mut self, bytes: &[u8]) -> Option<u64> {
@@ -110,11 +136,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_comes_back(value in any::<u64>(), tail in any::<u8>()) {
+        fn every_number_comes_back(value in any::<u64>(), by in 0_u32..64, tail in any::<u8>()) {
+            let value = value >> by;
             let mut bytes = Vec::new();
             put(&mut bytes, value);
             bytes.push(tail);
             let mut rest = &bytes[..];
+            prop_assert_eq!(bytes.len(), 1 + (value.max(1).ilog2() / 7 + 1) as usize);
             prop_assert_eq!(take(&mut rest), Some(value));
             prop_assert_eq!(rest, &[tail][..]);
             prop_assert_eq!(unzigzag(zigzag(value)), value);

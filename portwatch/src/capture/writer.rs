@@ -131,7 +131,7 @@ impl Writer {
         };
         let framer = Framer::new(options.codec, salt).map_err(refuse)?;
         let mut out = files::create(&options.path, options.rotates())?;
-        let begun = out.append(&header.to_bytes(salt)?);
+        let begun = out.append(&[&header.to_bytes(salt)?]);
         let writer = Self {
             options,
             header,
@@ -202,8 +202,8 @@ impl Writer {
     }
 
     fn append(&mut self, number: u64, flags: u8, content: &Content) -> io::Result<()> {
-        let bytes = self.framer.frame(number, flags, content)?;
-        self.out.append(bytes)
+        let (head, stored) = self.framer.frame(number, flags, content)?;
+        self.out.append(&[&head, stored])
     }
 
     fn full(&self) -> bool {
@@ -225,7 +225,7 @@ impl Writer {
         self.header.part += 1;
         self.header.first_block = first_block;
         let header = self.header.to_bytes(self.salt).map_err(io::Error::other)?;
-        self.out.append(&header)?;
+        self.out.append(&[&header])?;
         if let Some(keep) = self.options.keep
             && let Err(error) = files::prune(&self.options.path, keep)
         {

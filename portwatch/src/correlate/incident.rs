@@ -6,6 +6,7 @@
 mod freed;
 mod number;
 mod one;
+mod open;
 
 use super::verdict::Verdict;
 use crate::advise;
@@ -15,6 +16,7 @@ use crate::report::{Body, How, Report, Resolved};
 use freed::{Closed, Closing, Freed};
 use number::Numbers;
 use one::{Incident, Key, MAX_EXITED};
+use open::Open;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,13 +40,7 @@ pub enum Unwatch {
 pub struct Incidents {
     timeout: u64,
     settle: u64,
-    /// In the order in which they were opened; boxed, since the oldest makes room for the newest
-    /// where failures storm.
-    #[expect(
-        clippy::vec_box,
-        reason = "an incident is large, and all behind the oldest are moved"
-    )]
-    open: Vec<Box<Incident>>,
+    open: Open,
     /// No deadline lies before this.
     quiet_until: Ktime,
     numbers: Numbers,
@@ -58,7 +54,7 @@ impl Incidents {
         Self {
             timeout: nanos(timeout),
             settle: nanos(settle),
-            open: Vec::new(),
+            open: Open::default(),
             quiet_until: Ktime(0),
             numbers: Numbers::default(),
             unwatch: Vec::new(),
@@ -71,19 +67,16 @@ impl Incidents {
         let key = Key::of(failure);
         let same = |incident: &Incident| incident.key == key;
         let goes_on = |incident: &Incident| incident.goes_on_with(&key, failure);
-        let known = self.open.iter().position(|incident| goes_on(incident));
-        let known = known.or_else(|| self.open.iter().position(|incident| same(incident)));
+        let known = self.open.position(key.tgid, goes_on);
+        let known = known.or_else(|| self.open.position(key.tgid, same));
         let dropped = if known.is_none() { self.make_room() } else { 0 };
         let index = known.unwrap_or_else(|| {
             let id = self.numbers.next(key.port, key.transport, key.netns);
-            self.open
-                .push(Box::new(Incident::new(key, id, failure, verdict)));
-            self.open.len() - 1
+            self.open.push(Incident::new(key, id, failure, verdict))
         });
-        let Some(incident) = self.open.get_mut(index) else {
+        let Some((incident, left)) = self.open.tried(index, failure, verdict) else {
             return dropped;
         };
-        let left = incident.tried(failure, verdict);
         verdict.conflict.incident.clone_from(&incident.id);
         verdict.conflict.attempt = incident.attempts;
         verdict.conflict.port_range = incident.port_range();
@@ -95,19 +88,18 @@ impl Incidents {
 
     /// The requester of some incident got a port.
     pub fn assigned(&mut self, assign: &Assign, out: &mut Vec<Report>) {
-        for incident in &mut self.open {
+        for incident in self.open.iter_mut() {
             incident.note_other(assign);
             incident.note_half(assign);
         }
         // One that took another port ends sooner now.
         self.quiet_until = Ktime(0);
-        let done: Vec<_> = self
+        let done = self
             .open
-            .extract_if(.., |incident| incident.is_satisfied_by(assign))
-            .collect();
+            .extract(|incident| incident.is_satisfied_by(assign));
         for incident in done {
             let freed = incident.freed(assign);
-            self.close(*incident, assign.time, How::GotPort, freed, out);
+            self.close(incident, assign.time, How::GotPort, freed, out);
         }
     }
 
@@ -116,7 +108,10 @@ impl Incidents {
         let Some(cookie) = release.socket.cookie else {
             return;
         };
-        for incident in &mut self.open {
+        if !self.open.waits_for(cookie) {
+            return;
+        }
+        for incident in self.open.iter_mut() {
             if incident.cookies.contains(&cookie) {
                 incident.closed.push(Closing {
                     cookie,
@@ -131,16 +126,13 @@ impl Incidents {
     /// A process ended: its incidents with it.
     pub fn exited(&mut self, exit: &Exit, out: &mut Vec<Report>) {
         let who = (exit.task.tgid, exit.task.start);
-        let done: Vec<_> = self
+        let done = self
             .open
-            .extract_if(.., |incident| {
-                (incident.key.tgid, incident.key.start) == who
-            })
-            .collect();
+            .extract(|incident| (incident.key.tgid, incident.key.start) == who);
         for incident in done {
-            self.close(*incident, exit.time, How::Exited, None, out);
+            self.close(incident, exit.time, How::Exited, None, out);
         }
-        for incident in &mut self.open {
+        for incident in self.open.iter_mut() {
             if incident.exited.len() < MAX_EXITED {
                 incident.exited.push(who);
             }
@@ -153,10 +145,9 @@ impl Incidents {
             return;
         }
         let (timeout, settle) = (self.timeout, self.settle);
-        let mut done: Vec<_> = self
+        let mut done = self
             .open
-            .extract_if(.., |incident| incident.deadline(timeout, settle) <= now)
-            .collect();
+            .extract(|incident| incident.deadline(timeout, settle) <= now);
         done.sort_by_key(|incident| incident.deadline(timeout, settle));
         for incident in done {
             let at = incident.deadline(timeout, settle);
@@ -165,7 +156,7 @@ impl Incidents {
             } else {
                 How::GaveUp
             };
-            self.close(*incident, at, how, None, out);
+            self.close(incident, at, how, None, out);
         }
         self.quiet_until = self.next_deadline().unwrap_or(Ktime(u64::MAX));
     }
@@ -182,12 +173,9 @@ impl Incidents {
     /// The run ends: incidents whose requester took another port are told, others are not.
     pub fn finish(&mut self, now: Ktime, out: &mut Vec<Report>) {
         self.tick(now, out);
-        let settled: Vec<_> = self
-            .open
-            .extract_if(.., |incident| incident.other.is_some())
-            .collect();
+        let settled = self.open.extract(|incident| incident.other.is_some());
         for incident in settled {
-            self.close(*incident, now, How::OtherPort, None, out);
+            self.close(incident, now, How::OtherPort, None, out);
         }
     }
 
@@ -235,12 +223,9 @@ impl Incidents {
 
     /// Drops the incident whose last try is the oldest when there is no room for one more.
     fn make_room(&mut self) -> u64 {
-        if self.open.len() < MAX_OPEN {
+        let Some(incident) = self.open.make_room() else {
             return 0;
-        }
-        let oldest = (0..self.open.len()).min_by_key(|index| self.open.get(*index).map(|i| i.last));
-        let Some(oldest) = oldest else { return 0 };
-        let incident = self.open.remove(oldest);
+        };
         self.forget(&incident);
         1
     }
@@ -248,7 +233,7 @@ impl Incidents {
     /// `incident` is no longer open: nobody waits for what only it waited for.
     fn forget(&mut self, incident: &Incident) {
         let tgid = incident.key.tgid;
-        if !self.open.iter().any(|open| open.key.tgid == tgid) {
+        if !self.open.has(tgid) {
             self.unwatch.push(Unwatch::Process(tgid));
         } else if let Some(to) = incident.key.destination {
             self.unwatch.push(Unwatch::Destination(tgid, to));
@@ -258,11 +243,9 @@ impl Incidents {
 
     fn forget_sockets(&mut self, cookies: BTreeSet<u64>) {
         let open = &self.open;
-        let free = cookies.into_iter().filter(|cookie| {
-            !open
-                .iter()
-                .any(|incident| incident.cookies.contains(cookie))
-        });
+        let free = cookies
+            .into_iter()
+            .filter(|cookie| !open.waits_for(*cookie));
         self.unwatch.extend(free.map(Unwatch::Socket));
     }
 }

@@ -40,11 +40,15 @@ pub(super) fn prefix<T: FromBytes + KnownLayout + Immutable>(
     raw: &RawRecord,
     kind: u16,
 ) -> Result<T, DecodeError> {
-    T::read_from_prefix(raw.bytes())
-        .map(|(record, _)| record)
-        .map_err(|_| DecodeError::Short {
-            kind,
-            found: raw.bytes().len(),
-            expected: size_of::<T>(),
-        })
+    first(raw.bytes()).ok_or_else(|| DecodeError::Short {
+        kind,
+        found: raw.bytes().len(),
+        expected: size_of::<T>(),
+    })
+}
+
+/// The same of bytes that are no record yet.
+#[inline]
+pub(super) fn first<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Option<T> {
+    T::read_from_prefix(bytes).ok().map(|(record, _)| record)
 }

@@ -55,6 +55,7 @@ pub(super) fn task(wire: &wire::Task) -> Task {
     }
 }
 
+#[inline]
 pub(super) fn family(value: u16) -> Result<Family, DecodeError> {
     match value {
         2 => Ok(Family::Ipv4),
@@ -63,6 +64,7 @@ pub(super) fn family(value: u16) -> Result<Family, DecodeError> {
     }
 }
 
+#[inline]
 fn transport(protocol: u16) -> Result<Transport, DecodeError> {
     match protocol {
         6 | 262 => Ok(Transport::Tcp),
@@ -71,6 +73,7 @@ fn transport(protocol: u16) -> Result<Transport, DecodeError> {
     }
 }
 
+#[inline]
 fn state(value: u8) -> Result<State, DecodeError> {
     Ok(match value {
         wire::Sock::STATE_ESTABLISHED => State::Established,
@@ -89,6 +92,7 @@ fn state(value: u8) -> Result<State, DecodeError> {
     })
 }
 
+#[inline]
 pub(super) fn call(value: u8) -> Result<Call, DecodeError> {
     match value {
         wire::Call::BIND => Ok(Call::Bind),
@@ -99,6 +103,7 @@ pub(super) fn call(value: u8) -> Result<Call, DecodeError> {
     }
 }
 
+#[inline]
 pub(super) fn origin(value: u8) -> Result<Option<Origin>, DecodeError> {
     Ok(match value {
         wire::Origin::UNKNOWN => None,
@@ -112,6 +117,7 @@ pub(super) fn origin(value: u8) -> Result<Option<Origin>, DecodeError> {
     })
 }
 
+#[inline]
 pub(super) fn socket(wire: &wire::Sock) -> Result<Socket, DecodeError> {
     let wire::Sock {
         sk,
@@ -168,6 +174,19 @@ pub(super) fn socket(wire: &wire::Sock) -> Result<Socket, DecodeError> {
 }
 
 /// `None` for an owner that is not there.
+#[inline]
+pub(super) fn owner_source(source: u32) -> Result<Option<OwnerSource>, DecodeError> {
+    Ok(Some(match u8::try_from(source) {
+        Ok(wire::OwnerSource::NONE) => return Ok(None),
+        Ok(wire::OwnerSource::CALL) => OwnerSource::Call,
+        Ok(wire::OwnerSource::RELEASE) => OwnerSource::Release,
+        Ok(wire::OwnerSource::SNAPSHOT) => OwnerSource::Snapshot,
+        Ok(wire::OwnerSource::LAST_LISTENER) => OwnerSource::LastListener,
+        Ok(_) | Err(_) => return Err(bad("owner_source", source)),
+    }))
+}
+
+/// `None` for an owner that is not there.
 pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, DecodeError> {
     let wire::Owner {
         comm: name,
@@ -183,13 +202,8 @@ pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, De
         port: _,
         unproven,
     } = *wire;
-    let source = match u8::try_from(source) {
-        Ok(wire::OwnerSource::NONE) => return Ok(None),
-        Ok(wire::OwnerSource::CALL) => OwnerSource::Call,
-        Ok(wire::OwnerSource::RELEASE) => OwnerSource::Release,
-        Ok(wire::OwnerSource::SNAPSHOT) => OwnerSource::Snapshot,
-        Ok(wire::OwnerSource::LAST_LISTENER) => OwnerSource::LastListener,
-        Ok(_) | Err(_) => return Err(bad("owner_source", source)),
+    let Some(source) = owner_source(source)? else {
+        return Ok(None);
     };
     let mut origin = origin(origin_number)?;
     // Seen before the start-up scan was complete: the socket may be older than the probes and have

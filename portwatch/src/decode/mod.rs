@@ -13,8 +13,10 @@ mod fields;
 pub mod id;
 mod join;
 mod records;
+mod traffic;
 
 pub use cursor::DecodeError;
+pub use traffic::{Traffic, traffic};
 
 use crate::source::RawRecord;
 use event::{Event, Ktime, NetnsId, Socket, Task};

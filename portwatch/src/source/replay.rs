@@ -172,6 +172,7 @@ pub fn play(
             // Another part of the same run.
             Some(Piece::Header(_)) | None => {}
         }
+        played.inputs += one.pass_over();
         one.next = one.run.next(open)?;
         if one.next.is_none() {
             one.finish(&mut played)?;
@@ -276,6 +277,13 @@ impl Playing {
         }
         self.pipeline.take_unwatch();
         Ok(())
+    }
+
+    /// Goes behind the records of which nothing comes; how many.
+    fn pass_over(&mut self) -> u64 {
+        let passed = self.run.pass_over(|record| self.pipeline.ignores(record));
+        self.last = self.last.max(passed.last);
+        passed.records
     }
 
     fn damage(&mut self, damage: &Damage) -> Result<(), SinkError> {

@@ -1,6 +1,6 @@
 //! Which captures belong together: the files of a run, in order.
 
-use crate::capture::{CaptureError, CaptureHeader, CaptureReader, Damage, Piece};
+use crate::capture::{CaptureError, CaptureHeader, CaptureReader, Damage, Passed, Piece};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -156,6 +156,14 @@ impl Run {
     pub(super) fn becomes(&mut self, header: &CaptureHeader) {
         self.header = header.clone();
         self.last = 0;
+    }
+
+    /// Goes behind records that nobody needs, as [`CaptureReader::pass_over`].
+    pub fn pass_over(&mut self, passes: impl FnMut(&[u8]) -> bool) -> Passed {
+        let reader = self.reader.as_mut().filter(|_| self.told.is_none());
+        let passed = reader.map_or_else(Passed::default, |reader| reader.pass_over(passes));
+        self.last = self.last.max(passed.last.0);
+        passed
     }
 
     /// The next piece of the run; `None` at its end.

@@ -297,7 +297,7 @@ proptest! {
         }
         payload.truncate(cut.index(payload.len() * 4) + 1);
         let mut unpacker = super::super::unpack::Unpacker::new(&header.layouts, 1);
-        if unpacker.load(payload).is_ok() {
+        if unpacker.load(&mut payload).is_ok() {
             while let Ok(Some(_)) = unpacker.next() {}
         }
     }

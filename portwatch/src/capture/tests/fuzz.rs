@@ -153,7 +153,7 @@ fn fuzz_unpack() {
     }
     fuzz("unpack", &payloads, |bytes| {
         let mut unpacker = Unpacker::new(&header.layouts, header.abi);
-        if unpacker.load(bytes.to_vec()).is_ok() {
+        if unpacker.load(&mut bytes.to_vec()).is_ok() {
             while let Ok(Some(step)) = unpacker.next() {
                 let mut told = Told::default();
                 told.next(step.answers.clone());
