@@ -26,7 +26,7 @@ use super::recent::{INCIDENTS, Recent};
 use super::time::local;
 use crate::decode::event::Ktime;
 use crate::report::time::wall;
-use crate::report::{Body, ClockAnchor, Report};
+use crate::report::{Body, ClockAnchor, Conflict, Report};
 use block::rows;
 use jiff::tz::TimeZone;
 
@@ -78,8 +78,9 @@ impl Width {
 pub struct Text {
     look: Look,
     anchor: ClockAnchor,
-    /// What was last told in full of an incident.
-    told: Recent<String>,
+    /// What was last told in full of an incident, for each address that was tried: `[::]`, then
+    /// `0.0.0.0`, and the same again a second later.
+    told: Recent<Vec<(String, String)>>,
 }
 
 impl Text {
@@ -107,6 +108,22 @@ impl Text {
 }
 
 impl Text {
+    /// The same was told of this address last; else it is from now on.
+    fn is_repeated(&mut self, conflict: &Conflict) -> bool {
+        /// Addresses of an incident that are remembered.
+        const ADDRESSES: usize = 8;
+        let address = &conflict.wanted.address;
+        let verdict = conflict::signature(conflict);
+        let mut told = self.told.remove(&conflict.incident).unwrap_or_default();
+        let known = told.iter().position(|(of, _)| of == address);
+        let before = known.map(|place| told.remove(place).1);
+        let repeated = before.as_ref() == Some(&verdict);
+        told.truncate(ADDRESSES - 1);
+        told.insert(0, (address.clone(), verdict));
+        self.told.insert(&conflict.incident, told);
+        repeated
+    }
+
     /// A line to the user, behind the run that it tells of.
     fn talk(&self, text: String) -> Line {
         Line::talk(match &self.look.run {
@@ -131,15 +148,13 @@ impl Compose for Text {
                 lines
             }
             Body::Conflict(conflict) => {
-                let verdict = conflict::signature(conflict);
-                if self.told.get(&conflict.incident) == Some(&verdict) {
+                if self.is_repeated(conflict) {
                     let text = conflict::repeat(conflict, &stamp, &self.look);
                     let rows = rows(&text, self.look.width.columns());
                     let key = conflict.incident.clone();
                     let content = Content::Repeat { key, text, rows };
                     return vec![Line::data(Class::Verdict, content)];
                 }
-                self.told.insert(&conflict.incident, verdict);
                 let at = wall(self.anchor, report.at);
                 plain(
                     Class::Verdict,

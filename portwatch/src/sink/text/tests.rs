@@ -102,6 +102,22 @@ fn repeated_attempts_are_one_line_until_the_holder_changes() {
     ]));
 }
 
+/// nginx with two `listen` lines tries both, five times over.
+#[test]
+fn two_addresses_in_turn_are_two_blocks() {
+    let reports: Vec<_> = (0..10)
+        .map(|attempt| {
+            let mut conflict = conflict();
+            conflict.attempt = attempt + 1;
+            conflict.wanted.address = if attempt % 2 == 0 { "0.0.0.0" } else { "::" }.to_owned();
+            report_at(attempt * 500_000_000, conflict)
+        })
+        .collect();
+    let told = text(&reports);
+    let count = |word| told.matches(word).count();
+    assert_eq!((count("CONFLICT"), count("AGAIN")), (2, 8), "{told}");
+}
+
 /// A server, and a hundred connections that it accepted, in any order.
 fn crowded(shift: usize) -> Conflict {
     let mut conflict = listener();
