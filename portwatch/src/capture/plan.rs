@@ -32,8 +32,6 @@ pub(super) struct Part {
     pub(super) spans: Vec<Range<usize>>,
     /// How many bytes.
     pub(super) len: usize,
-    /// How many bytes the spans have.
-    pub(super) spread: usize,
     /// No field needs anything but its own column.
     pub(super) plain: bool,
 }
@@ -142,7 +140,6 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
                 Some(_) | None => part.spans.push(range.clone()),
             }
         }
-        part.spread = part.spans.iter().map(ExactSizeIterator::len).sum();
     }
     plan
 }

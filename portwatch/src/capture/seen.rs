@@ -63,12 +63,9 @@ impl Seen {
     /// Brings the bytes of this number near, if they are there.
     #[inline]
     pub(super) fn touch(&self, number: usize) -> u8 {
-        let start = number.saturating_mul(self.distance);
-        let end = start.saturating_add(self.distance);
-        let lines = [start, end - 1];
-        lines
-            .iter()
-            .fold(0, |all, at| all ^ self.bytes.get(*at).unwrap_or(&0))
+        let start = number.wrapping_mul(self.distance);
+        let line = |at: usize| *self.bytes.get(at).unwrap_or(&0);
+        line(start) ^ line(start.wrapping_add(self.distance - 1))
     }
 
     /// Puts a part into a record, and tells the time of the one that brought it; `None` if there is
@@ -140,14 +137,15 @@ impl Patterns {
         Some(())
     }
 
-    /// Brings the context of this number near, if there is one.
+    /// Brings the context of this number near, if there is one: its first lines.
     #[inline]
-    pub(super) fn touch(&self, number: usize, part: &Part) -> u8 {
+    pub(super) fn touch(&self, number: usize) -> u8 {
         let Some(&(_, start)) = self.places.get(number) else {
             return 0;
         };
         let start = start as usize;
-        let lines = (start..start + part.spread).step_by(LINE);
-        lines.fold(0, |all, at| all ^ self.bytes.get(at).unwrap_or(&0))
+        let lines = [start, start + LINE, start + 2 * LINE];
+        let line = |at: usize| *self.bytes.get(at).unwrap_or(&0);
+        lines.map(line).iter().fold(0, |all, byte| all ^ byte)
     }
 }
