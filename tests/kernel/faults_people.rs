@@ -143,6 +143,35 @@ fn a_connection_that_a_child_closed_last() -> Result<()> {
     duel.end()
 }
 
+/// The last close runs in a process that throws away a message with the descriptor, and that never had
+/// it: it is not named.
+#[test]
+fn a_connection_in_a_message_that_is_thrown_away() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let door = duel.door()?;
+    open(&mut duel.holder, 1, Kind::Tcp)?;
+    duel.pin(PORT)?;
+    duel.holder.tell(&Op::Connect(1, door, false))?;
+    duel.holder.tell(&Op::Fly(1))?;
+    duel.holder.tell(&Op::Close(1))?;
+    // It has both ends that the message lies between, and no descriptor of the connection.
+    let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
+    let taker = duel.holder_pid();
+    duel.holder.kill()?;
+    end(child)?;
+    let netns = &duel.stage.netns;
+    wait::until("the connection's end", PATIENCE, || {
+        let rows = netns.sockets()?;
+        let orphaned = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
+        Ok(rows.iter().any(orphaned).then_some(()))
+    })?;
+    let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
+    is(&conflict, "orphan", &[(taker, false)])?;
+    duel.end()
+}
+
 /// The first process is the one that had the socket last, the second the one that opened it; neither
 /// has it now.
 fn last_had_by(conflict: &Conflict, cause: &str, last: u32, opener: u32) -> Result<()> {
