@@ -41,6 +41,9 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             list.push(wait(&format!("or wait: {}", time_wait_ends(conflict))));
         }
         Cause::Orphan => {
+            if holder.origin == Some(OriginName::Accepted) {
+                list.extend(reuseaddr_of_server(conflict, holder));
+            }
             list.push(wait(orphan_ends(holder.state)));
             if holder.origin == Some(OriginName::EphemeralConnect) {
                 list.extend(reserve_port(conflict, netns, ground));
