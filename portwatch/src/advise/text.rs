@@ -25,8 +25,8 @@ pub(super) fn wanted(wanted: &Wanted) -> String {
     wanted_of(wanted, None)
 }
 
-/// `0.0.0.0:6800-6804/tcp` where several ports were tried; `0.0.0.0%eth0:60001/tcp`, as ss writes it,
-/// of a socket that is bound to a device.
+/// `0.0.0.0:6800-6804/tcp` where several ports were tried; `0.0.0.0:60001/tcp on eth0` of a socket that
+/// is bound to a device.
 pub(super) fn wanted_of(wanted: &Wanted, ports: Option<Ports>) -> String {
     let port = match (ports, wanted.port) {
         (Some(Ports { low, high }), _) => format!("{low}-{high}"),
@@ -34,9 +34,9 @@ pub(super) fn wanted_of(wanted: &Wanted, ports: Option<Ports>) -> String {
         (None, None) => "*".to_owned(),
     };
     let device = wanted.device.as_ref().and_then(Option::as_ref);
-    let device = device.map_or_else(String::new, |device| format!("%{device}"));
+    let device = device.map_or_else(String::new, |device| format!(" on {device}"));
     format!(
-        "{}{device}:{port}/{}",
+        "{}:{port}/{}{device}",
         host(&wanted.address),
         transport(wanted.transport)
     )
