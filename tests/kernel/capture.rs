@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use portwatch_tests::machine::reachable_binary;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{HERE, PORT, Stage};
-use portwatch_tests::tracer::{Bare, Tracer, binary};
+use portwatch_tests::tracer::{Bare, Tracer};
 use portwatch_tests::wait::{self, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -98,13 +99,10 @@ impl Live {
 
 fn replay(options: &[&str], capture: &Path) -> Result<(String, String)> {
     // As whoever it is sent to: without any privilege, on files that they may read.
-    let dir = tempfile::tempdir_in("/tmp")?;
-    let [program, file] = ["portwatch", "run.pwcap"].map(|name| dir.path().join(name));
-    fs::copy(binary(), &program)?;
+    let (dir, program) = reachable_binary()?;
+    let file = dir.path().join("run.pwcap");
     fs::copy(capture, &file)?;
-    for path in [dir.path(), &program, &file] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"])

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::event::{Body, Event};
+use portwatch_tests::machine::reachable_binary;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::Stage;
-use portwatch_tests::tracer::{Bare, Tracer, binary, output};
+use portwatch_tests::tracer::{Bare, Tracer, output};
 use portwatch_tests::wait::{self, PATIENCE};
 use rustix::process::Signal;
 
@@ -43,13 +44,7 @@ fn without_root_it_says_what_is_missing() -> Result<()> {
         return Ok(());
     };
     // The build directory may be closed to others: a copy stands where all may go.
-    let folder = tempfile::tempdir_in("/tmp")?;
-    let copy = folder.path().join("portwatch");
-    fs::copy(binary(), &copy)?;
-    Command::new("chmod")
-        .args(["-R", "a+rX"])
-        .arg(folder.path())
-        .status()?;
+    let (_folder, copy) = reachable_binary()?;
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy)

@@ -136,12 +136,17 @@ impl Machine {
 }
 
 /// A copy of the tracer where everybody may go; the build directory may be closed to others.
-fn reachable_binary() -> Result<(TempDir, PathBuf)> {
+pub fn reachable_binary() -> Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir_in("/tmp")?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
     let copy = folder.path().join("portwatch");
-    fs::copy(binary(), &copy)?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    // By a program of its own: a descriptor for writing, which a program that another thread starts at
+    // that moment has too, would let nobody execute the copy.
+    let status = Command::new("install")
+        .args(["-m", "755"])
+        .args([&binary(), &copy])
+        .status()?;
+    ensure!(status.success(), "no copy of the program: {status}");
     Ok((folder, copy))
 }
 

@@ -161,8 +161,13 @@ impl Play {
                 None => Attempt::Unfit,
             };
             played.alone_attempts.push(attempt);
+            let lasted = match scene {
+                Some(scene) if attempt == Attempt::Free => self.world.lasts(scene)?,
+                Some(_) | None => true,
+            };
             played.blocks.push(match (scene, played.attempt) {
                 (None, _) | (_, Attempt::Free | Attempt::Unfit) => None,
+                (Some(_), _) if !lasted => None,
                 (Some(_), call) => Some(attempt == call),
             });
         }

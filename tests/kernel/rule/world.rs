@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Result, bail};
 use portwatch_tests::actor::{Actor, Kind, Look, Op, Opt, Reply, Slot};
 use portwatch_tests::netns::NetNs;
+use portwatch_tests::sockets::Row;
 use portwatch_tests::stage::Stage;
 
 use super::cell::{Flag, Options, TWO6};
+use super::made::Scene;
 
 pub(crate) const FIRST: usize = 0;
 pub(crate) const SECOND: usize = 1;
@@ -76,6 +78,20 @@ impl World {
 
     pub(crate) fn netns(&self) -> &NetNs {
         &self.stage.netns
+    }
+
+    /// What lives without a descriptor is still there: on a loaded machine it may have ended before
+    /// somebody wanted its port, and then it proves nothing.
+    pub(crate) fn lasts(&self, scene: &Scene) -> Result<bool> {
+        let mut passing = scene.made.iter().filter(|made| made.slot.is_none());
+        if passing.clone().next().is_none() {
+            return Ok(true);
+        }
+        let rows = self.stage.netns.sockets()?;
+        Ok(passing.all(|made| {
+            let here = |row: &&Row| row.local.port() == scene.port && row.state == made.state;
+            rows.iter().any(|row| here(&row))
+        }))
     }
 
     pub(crate) fn actor(&self, actor: usize) -> &Actor {
