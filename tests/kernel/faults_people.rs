@@ -25,12 +25,19 @@ fn while_it_sleeps(tracer: &Tracer, meanwhile: impl FnOnce() -> Result<()>) -> R
     done
 }
 
-/// When a process started, as /proc tells it: in ticks of 10 ms.
-fn ticks(pid: u32) -> Result<u64> {
+/// Waits until whoever starts from now on has another start in /proc, whose clock ticks every 10 ms:
+/// nothing else tells two processes with one number apart.
+fn is_older_than_a_tick(pid: u32) -> Result<()> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("no name")?;
     let start = fields.split_whitespace().nth(19).context("no start")?;
-    Ok(start.parse()?)
+    let start: u64 = start.parse()?;
+    wait::until("the next tick", PATIENCE, || {
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let now = uptime.split_whitespace().next().context("no uptime")?;
+        let now: u64 = now.replace('.', "").parse()?;
+        Ok((now > start).then_some(()))
+    })
 }
 
 /// It had the port at the failure and is gone when its name is looked up: it is named by what the
@@ -203,7 +210,7 @@ fn a_number_that_is_another_processs_by_then() -> Result<()> {
         let mut holder = Actor::start(&duel.stage.netns, "mortal")?;
         listen(&mut holder, 1, Kind::Tcp, any(port))?;
         let pid = holder.pid();
-        let started = ticks(pid)?;
+        is_older_than_a_tick(pid)?;
         let mut heir = None;
         open(&mut duel.binder, u32::from(port), Kind::Tcp)?;
         let (stage, binder) = (&duel.stage, &mut duel.binder);
@@ -218,11 +225,6 @@ fn a_number_that_is_another_processs_by_then() -> Result<()> {
         })?;
         let event = duel.tracer()?.wait_conflict(port)?;
         let conflict = event.conflict().context("no conflict")?;
-        let heir = heir.context("nobody came after it")?;
-        if heir.pid() == pid && ticks(pid)? == started {
-            // A whole life between two ticks of /proc's clock: nothing tells them apart.
-            continue;
-        }
         let process = only(conflict)?.processes.first();
         ensure!(
             process.is_none_or(|process| {
@@ -230,7 +232,7 @@ fn a_number_that_is_another_processs_by_then() -> Result<()> {
             }),
             "{conflict:#?}"
         );
-        if heir.pid() == pid {
+        if heir.is_some_and(|heir| heir.pid() == pid) {
             return duel.end();
         }
     }
