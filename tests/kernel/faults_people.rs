@@ -126,28 +126,24 @@ fn a_connection_that_a_child_closed_last() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
-    let door = duel.door()?;
-    open(&mut duel.holder, 1, Kind::Tcp)?;
-    duel.pin(PORT)?;
-    duel.holder.tell(&Op::Connect(1, door, false))?;
+    duel.connects_from(PORT)?;
     let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
     duel.holder.tell(&Op::Close(1))?;
     end(child)?;
+    let conflict = orphaned(&mut duel)?;
+    is(&conflict, "orphan", &[(duel.holder_pid(), false)])?;
+    duel.end()
+}
+
+/// Somebody wants the port once the connection that had it has no process.
+fn orphaned(duel: &mut Duel) -> Result<Conflict> {
     let netns = &duel.stage.netns;
     wait::until("the connection's end", PATIENCE, || {
         let rows = netns.sockets()?;
-        let orphaned = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
-        Ok(rows.iter().any(orphaned).then_some(()))
+        let left = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
+        Ok(rows.iter().any(left).then_some(()))
     })?;
-    let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
-    let processes = &only(&conflict)?.processes;
-    let named: Vec<_> = processes.iter().map(|p| (p.pid, p.has_socket)).collect();
-    ensure!(
-        conflict.cause == "orphan" && named == [(duel.holder_pid(), Some(false))],
-        "not {} alone: {conflict:#?}",
-        duel.holder_pid()
-    );
-    duel.end()
+    duel.blocked(Kind::Tcp, any(PORT))
 }
 
 /// The last close runs in a process that throws away a message with the descriptor, and that never had
@@ -157,10 +153,7 @@ fn a_connection_in_a_message_that_is_thrown_away() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
-    let door = duel.door()?;
-    open(&mut duel.holder, 1, Kind::Tcp)?;
-    duel.pin(PORT)?;
-    duel.holder.tell(&Op::Connect(1, door, false))?;
+    duel.connects_from(PORT)?;
     duel.holder.tell(&Op::Fly(1))?;
     duel.holder.tell(&Op::Close(1))?;
     // It has both ends that the message lies between, and no descriptor of the connection.
@@ -168,13 +161,7 @@ fn a_connection_in_a_message_that_is_thrown_away() -> Result<()> {
     let taker = duel.holder_pid();
     duel.holder.kill()?;
     end(child)?;
-    let netns = &duel.stage.netns;
-    wait::until("the connection's end", PATIENCE, || {
-        let rows = netns.sockets()?;
-        let orphaned = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
-        Ok(rows.iter().any(orphaned).then_some(()))
-    })?;
-    let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
+    let conflict = orphaned(&mut duel)?;
     is(&conflict, "orphan", &[(taker, false)])?;
     duel.end()
 }

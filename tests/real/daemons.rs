@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -93,11 +94,16 @@ fn dnsmasq_in_the_background() -> Result<()> {
     let mut program = Program::start(command)?;
     let status = program.wait_exit(PATIENCE)?;
     ensure!(status.success(), "{status}: {}", program.output());
-    let pid = wait::until("the number of the daemon", PATIENCE, || {
-        Ok(fs::read_to_string(&file)
-            .ok()
-            .and_then(|text| text.trim().parse().ok()))
-    })?;
+    let pid = wait::file(
+        "the number of the daemon",
+        PATIENCE,
+        Path::new(&file),
+        || {
+            Ok(fs::read_to_string(&file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok()))
+        },
+    )?;
     let _daemon = Daemon(pid);
     for conflict in told(&scene, early)? {
         is_listener_of(&conflict, &BTreeSet::from([pid]), "dnsmasq")?;
@@ -116,15 +122,18 @@ fn uvicorn_with_workers() -> Result<()> {
     let mut command = scene.command(&python::tool("uvicorn")?);
     command.args(["app:app", "--host", "0.0.0.0", "--workers", "2"]);
     command.args(["--port", &PORT.to_string()]);
-    let server = Program::start(command)?;
-    let pids = wait::until("two workers", PATIENCE, || {
-        let rows = wait_rows(scene.netns(), Transport::Tcp, "listen")?;
-        let first = rows.first().context("nobody listens")?;
-        let pids: BTreeSet<u32> = processes_of(first.inode)?.into_iter().collect();
-        Ok((pids.len() == 3).then_some(pids))
-    })
-    .with_context(|| server.output())?;
-    ensure!(pids.contains(&server.pid()), "{pids:?}");
+    let mut server = Program::start(command)?;
+    server.wait_until("two workers", PATIENCE, |server| {
+        Ok(server
+            .output()
+            .matches("Application startup complete")
+            .count()
+            == 2)
+    })?;
+    let rows = wait_rows(scene.netns(), Transport::Tcp, "listen")?;
+    let first = rows.first().context("nobody listens")?;
+    let pids: BTreeSet<u32> = processes_of(first.inode)?.into_iter().collect();
+    ensure!(pids.len() == 3 && pids.contains(&server.pid()), "{pids:?}");
     for conflict in told(&scene, early)? {
         is_listener_of(&conflict, &pids, "uvicorn")?;
     }

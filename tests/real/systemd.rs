@@ -48,6 +48,15 @@ impl Wanting {
         Ok(conflict.clone())
     }
 
+    /// The printed command stops these units, and that frees the port.
+    fn frees_it(&mut self, conflict: &Conflict, units: &str) -> Result<()> {
+        let command = advice(conflict, "socket-unit")?.context("no command")?;
+        let due = format!("systemctl stop {units}");
+        ensure!(command.ends_with(&due), "{command} instead of {due}");
+        run(command)?;
+        self.has_it(conflict)
+    }
+
     /// The port is free now, and it is said why.
     fn has_it(&mut self, conflict: &Conflict) -> Result<()> {
         let address = format!("0.0.0.0:{PORT}");
@@ -145,13 +154,7 @@ fn units_are_named_and_ended() -> Result<()> {
     // The process that made it was in the unit's own cgroup.
     manager.systemctl(&["start", "pw-web.socket"])?;
     let conflict = wanting.refused()?;
-    let command = advice(&conflict, "socket-unit")?.context("no command")?;
-    ensure!(
-        command.ends_with("systemctl stop pw-web.socket"),
-        "{command}"
-    );
-    run(command)?;
-    wanting.has_it(&conflict)?;
+    wanting.frees_it(&conflict, "pw-web.socket")?;
     wanting.tracer.finish()?.check(true)?;
 
     // Who comes late cannot know that.
@@ -181,12 +184,6 @@ fn units_are_named_and_ended() -> Result<()> {
         process.socket_unit.as_deref() == Some("pw-web.socket"),
         "{process:?}"
     );
-    let command = advice(&conflict, "socket-unit")?.context("no command")?;
-    ensure!(
-        command.ends_with("systemctl stop pw-web.socket pw-web.service"),
-        "{command}"
-    );
-    run(command)?;
-    wanting.has_it(&conflict)?;
+    wanting.frees_it(&conflict, "pw-web.socket pw-web.service")?;
     wanting.tracer.finish()?.check(true)
 }

@@ -2,6 +2,7 @@
 //! else one in namespaces of its own, as in a container.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -28,7 +29,7 @@ mount -o remount,bind,ro /proc/sys
 mount -t sysfs -o ro sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /tmp
-exec env -i container=portwatch PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+exec env -i container=portwatch NOTIFY_SOCKET=/run/systemd/system/ready PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=pw-scene.target --log-target=console --show-status=no
 ";
 
@@ -50,7 +51,7 @@ struct Container {
     pid: u32,
     _program: Program,
     _cgroup: Cgroup,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Manager {
@@ -67,7 +68,7 @@ impl Manager {
         }
         let container = Container::start(netns)?;
         Ok(Self {
-            folder: container._folder.path().to_owned(),
+            folder: container.folder.path().to_owned(),
             units: Vec::new(),
             place: String::new(),
             container: Some(container),
@@ -120,6 +121,8 @@ impl Container {
     fn start(netns: &NetNs) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("pw-scene.target"), TARGET)?;
+        let ready = UnixDatagram::bind(folder.path().join("ready"))?;
+        ready.set_read_timeout(Some(wait::patient(PATIENCE)))?;
         let cgroup = Cgroup::new()?;
         let path = folder.path().to_str().context("a path that is not UTF-8")?;
         let unshare = "exec unshare --mount --pid --fork --kill-child --cgroup --uts --ipc \
@@ -127,31 +130,21 @@ impl Container {
         let mut command = netns.command("sh");
         command.args(["-c", &format!("{}; {unshare}", cgroup.join()), INIT, path]);
         let program = Program::start(command)?;
-        let pid = wait::until("systemd", PATIENCE, || {
-            let children = format!("/proc/{0}/task/{0}/children", program.pid());
-            let Some(child) = fs::read_to_string(children)?
-                .split_whitespace()
-                .next()
-                .map(str::parse)
-            else {
-                return Ok(None);
-            };
-            let pid: u32 = child?;
-            let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;
-            Ok((name.trim_end() == "systemd").then_some(pid))
-        })
-        .with_context(|| program.output())?;
-        wait::until("systemd's answer", PATIENCE, || {
-            // `degraded` has another status.
-            let output = systemctl(Some(pid), &["list-units"])?;
-            Ok(output.status.success().then_some(()))
-        })
-        .with_context(|| program.output())?;
+        let mut told = [0; 4096];
+        loop {
+            let length = ready.recv(&mut told).with_context(|| program.output())?;
+            let told = String::from_utf8_lossy(&told[..length]);
+            if told.lines().any(|line| line == "READY=1") {
+                break;
+            }
+        }
+        let children = format!("/proc/{0}/task/{0}/children", program.pid());
+        let pid = fs::read_to_string(children)?.trim().parse()?;
         Ok(Self {
             pid,
             _program: program,
             _cgroup: cgroup,
-            _folder: folder,
+            folder,
         })
     }
 }

@@ -147,7 +147,10 @@ impl Program {
     ) -> Result<()> {
         let output = Arc::clone(&self.output);
         let seen = Cell::new(0);
-        let pause = |time| output.wait_longer(seen.get(), time);
+        let pause = |left: Duration| {
+            output.wait_longer(seen.get(), left.min(wait::INTERVAL));
+            Ok(())
+        };
         wait::until_with(what, timeout, pause, || {
             seen.set(output.text().len());
             let ended = self.try_exit()?;

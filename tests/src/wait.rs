@@ -19,7 +19,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// The variable with a factor for every wait: an emulated machine is many times slower.
 const FACTOR: &str = "PORTWATCH_TEST_PATIENCE";
 
-const INTERVAL: Duration = Duration::from_millis(10);
+/// How often is looked at what wakes nobody.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Long enough for a program on two busy cores, short enough to fail a suite in time.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,11 +36,11 @@ pub fn patient(time: Duration) -> Duration {
     time.saturating_mul(*factor)
 }
 
-/// As [`until`], with a `pause` that may end early because something happened.
+/// Looks until `probe` yields a value. In between `pause` waits, at most for as long as it is told.
 pub(crate) fn until_with<T>(
     what: &str,
     timeout: Duration,
-    mut pause: impl FnMut(Duration),
+    mut pause: impl FnMut(Duration) -> Result<()>,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let timeout = patient(timeout);
@@ -48,10 +49,11 @@ pub(crate) fn until_with<T>(
         if let Some(value) = probe()? {
             return Ok(value);
         }
-        if Instant::now() >= deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             bail!("waited {timeout:?} in vain for {what}");
         }
-        pause(INTERVAL);
+        pause(left)?;
     }
 }
 
@@ -61,7 +63,11 @@ pub fn until<T>(
     timeout: Duration,
     probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    until_with(what, timeout, thread::sleep, probe)
+    let pause = |left: Duration| {
+        thread::sleep(INTERVAL.min(left));
+        Ok(())
+    };
+    until_with(what, timeout, pause, probe)
 }
 
 /// Waits for a child's end, which wakes it.
@@ -97,19 +103,14 @@ fn woken<T>(
     what: &str,
     timeout: Duration,
     by: BorrowedFd<'_>,
-    mut probe: impl FnMut() -> Result<Option<T>>,
+    probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let timeout = patient(timeout);
-    let deadline = Instant::now() + timeout;
-    loop {
-        if let Some(value) = probe()? {
-            return Ok(value);
-        }
-        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
-        match poll(&mut [PollFd::new(&by, PollFlags::IN)], Some(&left)) {
-            Ok(0) => bail!("waited {timeout:?} in vain for {what}"),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let pause = |left: Duration| match poll(
+        &mut [PollFd::new(&by, PollFlags::IN)],
+        Some(&Timespec::try_from(left)?),
+    ) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    until_with(what, timeout, pause, probe)
 }

@@ -14,10 +14,7 @@ fn a_socket_used_again_is_told_by_its_last_port() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
-    let door = duel.door()?;
-    open(&mut duel.holder, 1, Kind::Tcp)?;
-    duel.pin(OTHER)?;
-    duel.holder.tell(&Op::Connect(1, door, false))?;
+    duel.connects_from(OTHER)?;
     duel.holder.tell(&Op::Disconnect(1))?;
     duel.free(Kind::Tcp, any(OTHER))?;
     duel.holder.tell(&Op::Bind(1, any(PORT)))?;
@@ -34,10 +31,7 @@ fn a_port_taken_again_is_told_by_the_last_call() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
-    let door = duel.door()?;
-    open(&mut duel.holder, 1, Kind::Tcp)?;
-    duel.pin(PORT)?;
-    duel.holder.tell(&Op::Connect(1, door, false))?;
+    duel.connects_from(PORT)?;
     duel.holder.tell(&Op::Disconnect(1))?;
     duel.holder.tell(&Op::Bind(1, any(PORT)))?;
     let pid = duel.holder_pid();

@@ -68,6 +68,14 @@ impl Duel {
         Ok(at)
     }
 
+    /// The holder connects, in its slot 1, from the port, which the kernel picks.
+    pub(crate) fn connects_from(&mut self, port: u16) -> Result<()> {
+        let door = self.door()?;
+        open(&mut self.holder, 1, Kind::Tcp)?;
+        self.pin(port)?;
+        self.holder.tell(&Op::Connect(1, door, false))
+    }
+
     pub(crate) fn try_bind(&mut self, kind: Kind, at: SocketAddr) -> Result<Reply> {
         self.next += 1;
         let slot = self.next;
