@@ -141,19 +141,18 @@ pub(super) fn in_flight(holder: &Holder) -> [Advice; 2] {
     ]
 }
 
-/// Who else has the port: what is advised for the first holder does not free it alone.
+/// Who else has the port: what is advised for the first holder does not free it alone. What has no
+/// descriptor any more ends by itself.
 pub(super) fn others(conflict: &Conflict, first: &Holder) -> Option<Advice> {
     /// Named at most.
     const MAX: usize = 3;
     let is_of_first = |pid| first.processes.iter().any(|process| process.pid == pid);
     let mut names: Vec<String> = Vec::new();
     let blocking = conflict.holders.iter().filter(|holder| holder.blocking);
-    for holder in blocking.filter(|holder| !holder.processes.is_empty()) {
-        if holder
-            .processes
-            .iter()
-            .any(|process| is_of_first(process.pid))
-        {
+    for holder in blocking {
+        let mut having = holder.processes.iter().filter(|process| process.has_socket);
+        let is_of_others = having.clone().next().is_some();
+        if !is_of_others || having.any(|process| is_of_first(process.pid)) {
             continue;
         }
         let name = owner(holder);

@@ -215,6 +215,31 @@ fn reuseaddr_is_advised_only_where_it_would_help() {
     assert!(!ids(&list).contains(&"set-reuseaddr"));
 }
 
+#[test]
+fn who_else_has_the_port_is_named_once() {
+    let first = called(State::Listen, Origin::ExplicitBind);
+    let mut other = called(State::Established, Origin::ExplicitBind);
+    (other.socket.inode, other.socket.cookie) = (Some(900), Some(900));
+    let mut facts = facts(Some(71234));
+    facts.processes.push(process(640, 60 * S, "other"));
+    let mut said = |users: Vec<_>| {
+        facts.socket_users = Some(users);
+        let both = failure(
+            Transport::Tcp,
+            "0.0.0.0",
+            vec![first.clone(), other.clone()],
+        );
+        let list = advice_on(&both, &facts, &ground());
+        let named = list.iter().find(|advice| advice.id == "other-holders");
+        named.map(|advice| advice.text.clone())
+    };
+    let osd = || user(3_013_825, 50 * S, "ceph-osd");
+    let told = said(vec![(71234, osd()), (900, user(640, 60 * S, "other"))]);
+    assert!(told.is_some_and(|text| text.contains("other (pid 640)")));
+    assert_eq!(said(vec![(71234, osd()), (900, osd())]), None);
+    assert_eq!(said(vec![(71234, osd())]), None);
+}
+
 /// A dead process closes nothing any more.
 #[test]
 fn nobody_waits_for_the_dead_to_close() {
