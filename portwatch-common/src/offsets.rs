@@ -93,6 +93,7 @@ offsets! {
     fdt_fd = Member("fdtable", "fd");
     fdt_max_fds = Member("fdtable", "max_fds");
     file_private_data = Member("file", "private_data");
+    file_f_cred = Member("file", "f_cred");
     socket_sk = Member("socket", "sk");
     socket_file = Member("socket", "file");
     socket_alloc_socket = Member("socket_alloc", "socket");

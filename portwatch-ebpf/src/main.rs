@@ -30,6 +30,7 @@ mod diagnostics;
 mod config;
 mod fail;
 mod holder;
+mod last_close;
 mod maps;
 mod notes;
 mod owners;

@@ -2,11 +2,11 @@
 
 use crate::{
     config,
-    maps::{ACCEPTED, CLOSERS, LISTENERS, OWNERS, PAST},
+    maps::{ACCEPTED, LISTENERS, OWNERS, PAST},
     sock, stats, task,
 };
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
-use portwatch_common::{Counter, HookId, Origin, Owner, OwnerSource, Sock};
+use portwatch_common::{Counter, Origin, Owner, OwnerSource, Sock};
 
 /// CLOCK_BOOTTIME in nanoseconds.
 #[inline(always)]
@@ -76,10 +76,29 @@ pub(crate) fn insert(hook: u32, cookie: u64, owner: &Owner) -> bool {
             // -EEXIST (17): the socket is known; anything else: no room.
             if error != -17 {
                 stats::lose(hook, Counter::OWNERS_FULL);
+                if owner.source == OwnerSource::CALL {
+                    // A port of its own: a listener's child that connects again is none any more.
+                    let _ = ACCEPTED.remove(cookie);
+                }
                 return true;
             }
             false
         }
+    }
+}
+
+/// Writes what the start-up scan found, unless there is an entry of a call; of several processes that
+/// have the socket the one that made it stays.
+#[inline(always)]
+pub(crate) fn found(hook: u32, cookie: u64, owner: &Owner, made_it: bool) {
+    if insert(hook, cookie, owner) || !made_it {
+        return;
+    }
+    // SAFETY: whatever was written meanwhile is a whole entry, of which one byte is read.
+    let scanned =
+        unsafe { OWNERS.get(cookie) }.is_some_and(|known| known.source == OwnerSource::SNAPSHOT);
+    if scanned {
+        let _ = OWNERS.insert(cookie, owner, 0);
     }
 }
 
@@ -151,98 +170,6 @@ pub(crate) fn listens_before(sk: u64, owner: &Owner) {
     let _ = LISTENERS.insert(key, owner, u64::from(BPF_NOEXIST));
 }
 
-/// The last descriptor of a socket is closed by the current process. A connection is remembered in
-/// PAST, since its port lives on; anything else is forgotten.
-#[inline(always)]
-pub(crate) fn released(cookie: u64, sk: u64) {
-    let was_connected = sock::protocol(sk) == sock::IPPROTO_TCP && sock::peer_port_be(sk) != 0;
-    // SAFETY: the entry belongs to this socket, and its last descriptor is being closed here.
-    let known = unsafe { OWNERS.get(cookie) };
-    let closer = task::current();
-    let closer_had_it = task::may_have_had_files(closer);
-    if was_connected && (known.is_some() || closer_had_it) {
-        let mut owner = match known {
-            Some(owner) => *owner,
-            None => NOBODY,
-        };
-        if owner.source != OwnerSource::CALL {
-            if closer_had_it {
-                // SAFETY: a local.
-                unsafe { task::fill_owner(&raw mut owner, closer) };
-            }
-            if owner.origin == Origin::UNKNOWN {
-                owner.origin = origin_at_close(sk, owner.source);
-            }
-            owner.port = sock::port(sk);
-            if closer_had_it {
-                owner.source = OwnerSource::RELEASE;
-                owner.seen_at = now();
-            }
-        }
-        owner.released_at = now();
-        let _ = PAST.insert(cookie, owner, 0);
-        stats::count(HookId::SOCK_RELEASE, Counter::PAST_WRITTEN);
-    }
-    if let Some(owner) = known {
-        // SAFETY: the process of an entry, whose value stays mapped.
-        unsafe { closes(cookie, owner, closer, closer_had_it) };
-        let _ = OWNERS.remove(cookie);
-    }
-}
-
-/// Remembers who closed a socket that another process took: a child that inherited it, or whoever
-/// got it in a message. Nobody, with the time, where that cannot be told.
-///
-/// # Safety
-/// `owner` is valid for reads.
-#[inline(always)]
-unsafe fn closes(cookie: u64, owner: *const Owner, closer: u64, closer_had_it: bool) {
-    let mut by = NOBODY;
-    if closer_had_it {
-        // SAFETY: a local, and the caller's promise.
-        let same = unsafe {
-            task::fill_owner(&raw mut by, closer);
-            by.tgid == (*owner).tgid && by.start_time == (*owner).start_time
-        };
-        if same {
-            return;
-        }
-    }
-    by.source = OwnerSource::RELEASE;
-    by.seen_at = now();
-    by.released_at = by.seen_at;
-    let _ = CLOSERS.insert(cookie, by, 0);
-}
-
-/// Origin of a connection that nobody saw take its port, told at its close. One whose TIME_WAIT has
-/// begun has given its port up by then (net/ipv4/tcp.c:tcp_set_state).
-///
-/// A socket without an entry is younger than the start-up scan, so the call that took its port was
-/// not seen because there was none: a listener of this port accepted it. An entry of that scan says
-/// nothing either way, unless the kernel itself tells that connect() did not take the port.
-#[inline(always)]
-fn origin_at_close(sk: u64, source: u8) -> u8 {
-    let proven = proven_origin(sk);
-    let accepted = if source == OwnerSource::NONE {
-        config::snapshot_done()
-    } else {
-        sock::has_connect_bind()
-    };
-    if proven != Origin::UNKNOWN || !accepted {
-        return proven;
-    }
-    let has_listener = if sock::port(sk) == 0 {
-        source == OwnerSource::NONE
-    } else {
-        has_listener(sk)
-    };
-    if has_listener {
-        Origin::ACCEPTED
-    } else {
-        proven
-    }
-}
-
 /// The one process that listened where a connection's own end is; null if none is known, or several
 /// are.
 #[inline(always)]
@@ -257,7 +184,7 @@ pub(crate) fn last_listener(sk: u64) -> *const Owner {
 
 /// Somebody listened where a connection's own end is.
 #[inline(always)]
-fn has_listener(sk: u64) -> bool {
+pub(crate) fn has_listener(sk: u64) -> bool {
     !any_listener(sk).is_null()
 }
 

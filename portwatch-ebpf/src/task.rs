@@ -6,7 +6,7 @@
 use crate::{
     config::{self, features, off},
     registers::{self, Registers},
-    sock::read,
+    sock::{self, read},
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
@@ -126,6 +126,22 @@ pub(crate) fn group_is_dead(task: u64) -> bool {
     let signal: u64 = read(task, off!(task_signal));
     let live: u32 = read(signal, off!(signal_live));
     live == 0
+}
+
+/// The process made the file of an open socket: fork() gives every process credentials of its own,
+/// which its threads share (kernel/cred.c:copy_creds), and a file keeps those it was made with. False
+/// proves nothing: setuid() and exec() change a process's.
+#[inline(always)]
+pub(crate) fn made_file_of(task: u64, sk: u64) -> bool {
+    let cred: u64 = read(task, off!(task_cred));
+    cred != 0 && cred == sock::opener_cred(sk)
+}
+
+/// When the leader was started, CLOCK_BOOTTIME nanoseconds.
+#[inline(always)]
+pub(crate) fn started(task: u64) -> u64 {
+    let leader: u64 = read(task, off!(task_group_leader));
+    read(leader, off!(task_start_boottime))
 }
 
 /// Effective uid in the initial user namespace.

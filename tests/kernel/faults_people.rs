@@ -7,7 +7,6 @@ use portwatch_tests::actor::{Actor, Kind, Op, Opt, Reply};
 use portwatch_tests::contract::Conflict;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::sockets::Row;
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait::{self, PATIENCE};
@@ -16,7 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::adversary::duel::{Duel, OTHER, address, any, is, listen, only, open};
 
 /// The tracer does nothing while `meanwhile` happens: the failure's records wait in the ring.
-fn while_it_sleeps(tracer: &Tracer, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn while_it_sleeps(
+    tracer: &Tracer,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let pid = i32::try_from(tracer.pid()).ok().and_then(Pid::from_raw);
     let pid = pid.context("no process id")?;
     kill_process(pid, Signal::STOP)?;
@@ -119,53 +121,6 @@ fn a_child_that_exits_before_it_is_looked_up() -> Result<()> {
     duel.end()
 }
 
-/// A connection that a child closed, after its parent had: it was the parent's connect() that took the
-/// port.
-#[test]
-fn a_connection_that_a_child_closed_last() -> Result<()> {
-    let Some(mut duel) = Duel::traced()? else {
-        return Ok(());
-    };
-    duel.connects_from(PORT)?;
-    let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
-    duel.holder.tell(&Op::Close(1))?;
-    end(child)?;
-    let conflict = orphaned(&mut duel)?;
-    is(&conflict, "orphan", &[(duel.holder_pid(), false)])?;
-    duel.end()
-}
-
-/// Somebody wants the port once the connection that had it has no process.
-fn orphaned(duel: &mut Duel) -> Result<Conflict> {
-    let netns = &duel.stage.netns;
-    wait::until("the connection's end", PATIENCE, || {
-        let rows = netns.sockets()?;
-        let left = |row: &Row| row.local.port() == PORT && row.state == "fin_wait2";
-        Ok(rows.iter().any(left).then_some(()))
-    })?;
-    duel.blocked(Kind::Tcp, any(PORT))
-}
-
-/// The last close runs in a process that throws away a message with the descriptor, and that never had
-/// it: it is not named.
-#[test]
-fn a_connection_in_a_message_that_is_thrown_away() -> Result<()> {
-    let Some(mut duel) = Duel::traced()? else {
-        return Ok(());
-    };
-    duel.connects_from(PORT)?;
-    duel.holder.tell(&Op::Fly(1))?;
-    duel.holder.tell(&Op::Close(1))?;
-    // It has both ends that the message lies between, and no descriptor of the connection.
-    let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
-    let taker = duel.holder_pid();
-    duel.holder.kill()?;
-    end(child)?;
-    let conflict = orphaned(&mut duel)?;
-    is(&conflict, "orphan", &[(taker, false)])?;
-    duel.end()
-}
-
 /// The first process is the one that had the socket last, the second the one that opened it; neither
 /// has it now.
 fn last_had_by(conflict: &Conflict, cause: &str, last: u32, opener: u32) -> Result<()> {
@@ -179,7 +134,7 @@ fn last_had_by(conflict: &Conflict, cause: &str, last: u32, opener: u32) -> Resu
 }
 
 /// Ends a process that a helper started.
-fn end(pid: u32) -> Result<()> {
+pub(crate) fn end(pid: u32) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     Ok(kill_process(pid.context("no process id")?, Signal::KILL)?)
 }

@@ -22,6 +22,7 @@ mod filters;
 mod history;
 mod holders;
 mod incidents;
+mod last_close;
 mod late;
 mod let_go;
 mod limits;

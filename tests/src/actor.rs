@@ -106,7 +106,7 @@ pub enum Op {
     Fork,
     /// `dup2()` of the first over the second.
     Dup2(Slot, Slot),
-    /// Sends a descriptor through a socket pair and does not receive it.
+    /// Sends a descriptor through a socket pair, always the same, and does not receive it.
     Fly(Slot),
     /// `fchown()` of the socket.
     Chown(Slot, u32),

@@ -1,7 +1,7 @@
 //! cgroup hooks: they may ask a socket's cookie, which tracepoints may not, and they see the close.
 
 use super::{ALLOW, syscalls::autobound};
-use crate::{config::off, owners, sock, traffic};
+use crate::{config::off, last_close, sock, traffic};
 use aya_ebpf::{
     EbpfContext,
     helpers::generated::bpf_get_socket_cookie,
@@ -75,7 +75,7 @@ pub(crate) fn sock_release(ctx: SockContext) -> i32 {
     let sk = ctx.as_ptr() as u64;
     if sock::is_port_socket(sk) {
         traffic::released(sk, cookie);
-        owners::released(cookie, sk);
+        last_close::released(cookie, sk);
     }
     ALLOW
 }

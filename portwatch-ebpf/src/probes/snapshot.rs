@@ -109,7 +109,8 @@ fn seed(cookie: u64, sk: u64, task: u64, now: u64) {
     owner.origin = owners::proven_origin(sk);
     owner.source = OwnerSource::SNAPSHOT;
     owner.port = sock::port(sk);
-    owners::insert(HookId::TASK_FILE, cookie, &owner);
+    let made_it = task::made_file_of(task, sk);
+    owners::found(HookId::TASK_FILE, cookie, &owner, made_it);
     if sock::state(sk) == Sock::STATE_LISTEN && sock::protocol(sk) == sock::IPPROTO_TCP {
         owners::listens_before(sk, &owner);
     }

@@ -180,6 +180,18 @@ pub(crate) fn has_file(sk: u64) -> bool {
     socket != 0 && file != 0
 }
 
+/// `struct cred` with which the file of an open socket was made (fs/file_table.c:alloc_file); 0 where
+/// there is no file. A reference keeps it from being another's while the file is open.
+#[inline(always)]
+pub(crate) fn opener_cred(sk: u64) -> u64 {
+    let socket: u64 = read(sk, off!(sk_socket));
+    let file: u64 = read(socket, off!(socket_file));
+    if socket == 0 || file == 0 {
+        return 0;
+    }
+    read(file, off!(file_f_cred))
+}
+
 /// No process has or had it: a connection that a listener got and nobody has accepted.
 #[inline(always)]
 pub(crate) fn is_nobodys(sk: u64) -> bool {

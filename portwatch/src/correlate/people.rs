@@ -20,6 +20,9 @@ pub enum Named {
     Present,
     /// It was seen at the call that took the port or at the last close, by cookie.
     Seen,
+    /// It ran the last close, by cookie, and may have done no more than throw away a message with the
+    /// socket in it.
+    Doubted,
     /// The start-up scan found the socket with it, by cookie.
     Scanned,
     /// It was the last listener of the port; no cookie ties it to this socket.
@@ -127,6 +130,7 @@ pub fn who(
         return nobody();
     };
     let named = match owner.source {
+        OwnerSource::Release if owner.doubted => Named::Doubted,
         OwnerSource::Call | OwnerSource::Release => Named::Seen,
         OwnerSource::Snapshot => Named::Scanned,
         OwnerSource::LastListener => Named::LastListener,
@@ -146,7 +150,8 @@ pub fn who(
 /// Somebody else had the socket last than the process that took its port: a child, or whoever got it
 /// in a message. Both are told; where it cannot be said who closed it, nobody is.
 fn closed(closer: &Owner, owner: Option<&Owner>, facts: &EventFacts, anchor: ClockAnchor) -> Who {
-    if closer.tgid.0 == 0 {
+    // Whoever threw away a message with it never had it.
+    if closer.tgid.0 == 0 || closer.doubted {
         return nobody();
     }
     let same = |owner: &&Owner| owner.tgid == closer.tgid && same_start(owner.start, closer.start);

@@ -171,6 +171,7 @@ pub(crate) fn owner(source: OwnerSource, origin: Option<Origin>) -> Owner {
         taken_at: taken.filter(|_| source == OwnerSource::Call),
         seen_at: (source != OwnerSource::Call).then_some(Ktime(1_001 * S)),
         released_at: None,
+        doubted: false,
     }
 }
 

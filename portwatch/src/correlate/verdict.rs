@@ -162,7 +162,7 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     let named = match first.who.named {
         Named::Present | Named::Seen => Certainty::Exact,
         Named::LastListener if whole => Certainty::Remembered,
-        Named::LastListener | Named::Scanned | Named::Listener | Named::Nobody => {
+        Named::LastListener | Named::Scanned | Named::Doubted | Named::Listener | Named::Nobody => {
             Certainty::Inferred
         }
     };

@@ -225,5 +225,6 @@ pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, De
         taken_at: time(taken_at),
         seen_at: time(seen_at),
         released_at: time(released_at),
+        doubted: unproven & wire::Owner::DOUBTED != 0,
     }))
 }

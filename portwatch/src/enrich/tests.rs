@@ -68,6 +68,7 @@ fn owner(pid: u32) -> Owner {
         taken_at: None,
         seen_at: None,
         released_at: None,
+        doubted: false,
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -324,19 +324,20 @@ fn wait_for_the_end() -> ! {
 
 /// The descriptor is in a message that nobody reads; both ends of the pair are forgotten open.
 fn fly(socket: impl AsFd) -> Result<(), Errno> {
+    static PAIR: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
     let flags = SocketFlags::CLOEXEC;
-    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let (one, _other) = match PAIR.get() {
+        Some(pair) => pair,
+        None => {
+            let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+            PAIR.get_or_init(|| pair)
+        }
+    };
     let descriptors = [socket.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(
-        &one,
-        &[IoSlice::new(b"x")],
-        &mut control,
-        SendFlags::empty(),
-    )?;
-    std::mem::forget((one, other));
+    sendmsg(one, &[IoSlice::new(b"x")], &mut control, SendFlags::empty())?;
     Ok(())
 }
 

@@ -359,11 +359,15 @@ fn what_was_closed_since_is_exact_only_where_closes_are_seen() {
     facts.closers = vec![(487, closer.clone())];
     assert_eq!(named(&told(&facts, true)), [77, 3_013_825]);
     // Nobody that had it did, as when its message is thrown away.
+    let mut doubted = closer.clone();
+    doubted.doubted = true;
     closer.tgid = Tgid(0);
-    facts.closers = vec![(487, closer)];
-    let conflict = told(&facts, true);
-    assert_eq!(
-        (named(&conflict), conflict.certainty),
-        (vec![], Certainty::Inferred)
-    );
+    for nobody in [closer, doubted] {
+        facts.closers = vec![(487, nobody)];
+        let conflict = told(&facts, true);
+        assert_eq!(
+            (named(&conflict), conflict.certainty),
+            (vec![], Certainty::Inferred)
+        );
+    }
 }
