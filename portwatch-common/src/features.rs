@@ -14,6 +14,8 @@ pub struct Features {
     pub task_pt_regs: u32,
     /// `bpf_loop` (Linux 5.17).
     pub bpf_loop: u32,
+    /// `bpf_snprintf` (Linux 5.13).
+    pub snprintf: u32,
 }
 
 impl Features {
@@ -23,6 +25,7 @@ impl Features {
         task_btf: 1,
         task_pt_regs: 1,
         bpf_loop: 1,
+        snprintf: 1,
     };
     /// The floor: Linux 5.8.
     pub const NONE: Self = Self {
@@ -30,5 +33,6 @@ impl Features {
         task_btf: 0,
         task_pt_regs: 0,
         bpf_loop: 0,
+        snprintf: 0,
     };
 }

@@ -30,4 +30,7 @@ pub struct HolderRecord {
     /// When a listener got the connection, CLOCK_BOOTTIME nanoseconds; 0 = that was not seen, or it is
     /// none.
     pub accepted_at: u64,
+    /// Of a socket of the kernel: the function that gets what arrives there, as the kernel writes it
+    /// (`wg_receive [wireguard]`), NUL-padded; zeros for others, and before Linux 5.13.
+    pub kernel_function: [u64; 6],
 }

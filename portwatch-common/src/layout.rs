@@ -19,7 +19,7 @@ size! {
     PortKey = 24,
     Config = 24,
     FailureRecord = 232,
-    HolderRecord = 208,
+    HolderRecord = 256,
     AssignRecord = 176,
     ReleaseRecord = 248,
     ExitRecord = 72,

@@ -120,6 +120,8 @@ offsets! {
     skc_cookie = Member("sock_common", "skc_cookie");
     sk_protocol = Member("sock", "sk_protocol");
     sk_socket = Member("sock", "sk_socket");
+    sk_data_ready = Member("sock", "sk_data_ready"), optional;
+    udp_encap_rcv = Member("udp_sock", "encap_rcv"), optional;
     sk_uid = Member("sock", "sk_uid");
     sk_userlocks = Bits("sock", "sk_userlocks");
     sk_reuseport_cb = Member("sock", "sk_reuseport_cb");

@@ -29,6 +29,12 @@ pub(crate) mod features {
         resolved(&raw const FEATURES.task_pt_regs) != 0
     }
 
+    /// `bpf_snprintf`.
+    #[inline(always)]
+    pub(crate) fn snprintf() -> bool {
+        resolved(&raw const FEATURES.snprintf) != 0
+    }
+
     /// Tracing programs may ask a socket's cookie.
     #[inline(always)]
     pub(crate) fn tracing_cookie() -> bool {

@@ -1,11 +1,13 @@
 //! One socket that has a port, as a record tells it: the socket, its bucket, who took it.
 
 use crate::{
+    config::features,
     maps::{OWNERS, PAST},
     owners::{self, NOBODY},
     sock,
     walk::header,
 };
+use aya_ebpf::helpers::generated::bpf_snprintf;
 use portwatch_common::{HolderRecord, Owner, OwnerSource, RecordKind, Sock};
 
 /// What a holder record tells of its bucket; zeros for UDP.
@@ -35,6 +37,56 @@ pub(crate) unsafe fn fill(
         let cookie = (*to).sock.cookie;
         owner(to, sk, cookie, protocol);
         (*to).accepted_at = owners::accepted_at(cookie);
+        if (*to).sock.flags & Sock::FLAG_KERNEL != 0 && features::snprintf() {
+            kernel_function(&raw mut (*to).kernel_function, sk, protocol);
+        }
+    }
+}
+
+/// `%ps`: the name of a function, with its module's in brackets. A string of the frozen .rodata, as
+/// `bpf_snprintf` wants it.
+#[unsafe(no_mangle)]
+static SYMBOL: [u8; 4] = *b"%ps\0";
+
+/// Writes the function that the kernel calls for what arrives at a socket: set by whoever opened it.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn kernel_function(to: *mut [u64; 6], sk: u64, protocol: u16) {
+    let function = sock::receiver(sk, protocol);
+    if function == 0 {
+        return;
+    }
+    // SAFETY: the caller's promise, a string that ends, and a local of the size that is told.
+    unsafe {
+        bpf_snprintf(
+            to.cast(),
+            size_of::<[u64; 6]>() as u32,
+            (&raw const SYMBOL).cast(),
+            (&raw const function).cast_mut().cast(),
+            size_of::<u64>() as u32,
+        );
+        // A kernel without names tells the address, which is nobody's business.
+        if to.cast::<u8>().read_volatile() == b'0' {
+            no_function(to);
+        }
+    }
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn no_function(to: *mut [u64; 6]) {
+    let words: *mut u64 = to.cast();
+    // SAFETY: the caller's promise; one by one, since a loop becomes a call to `memset`.
+    unsafe {
+        words.write_volatile(0);
+        words.add(1).write_volatile(0);
+        words.add(2).write_volatile(0);
+        words.add(3).write_volatile(0);
+        words.add(4).write_volatile(0);
+        words.add(5).write_volatile(0);
     }
 }
 
@@ -72,6 +124,7 @@ pub(crate) unsafe fn fill_without_owner(
         );
         (*to).pad = [0; 5];
         (*to).accepted_at = 0;
+        no_function(&raw mut (*to).kernel_function);
         copy_owner(&raw mut (*to).owner, &NOBODY);
         (*to).owner_source = u32::from(OwnerSource::NONE);
     }

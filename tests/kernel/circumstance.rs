@@ -179,6 +179,31 @@ fn sockets_of_the_kernel_itself() -> Result<()> {
     duel.end()
 }
 
+/// An interface that was moved to another namespace leaves its socket behind, and nothing tells of it
+/// there but the function that it has put into the socket.
+#[test]
+fn a_socket_of_the_kernel_that_only_its_function_knows() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let elsewhere = Stage::bare()?.context("no second namespace")?.netns;
+    let netns = &duel.stage.netns;
+    let link = "link add vx1 type vxlan id 43 dstport 60001";
+    netns.run("ip", &link.split(' ').collect::<Vec<_>>())?;
+    netns.give("vx1", &elsewhere)?;
+    elsewhere.run("ip", &["link", "set", "vx1", "up"])?;
+    let conflict = duel.blocked(Kind::Udp, any(PORT))?;
+    is(&conflict, "kernel-socket", &[])?;
+    let user = if std::path::Path::new("/sys/module/vxlan/initstate").exists() {
+        "module vxlan"
+    } else {
+        "function vxlan_rcv"
+    };
+    let told = only(&conflict)?.kernel_user.as_deref();
+    ensure!(told == Some(user), "not {user}: {conflict:#?}");
+    duel.end()
+}
+
 #[test]
 fn reuseport_of_another_user() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {

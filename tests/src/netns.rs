@@ -94,6 +94,11 @@ impl NetNs {
         Ok(())
     }
 
+    /// Moves an interface into another namespace.
+    pub fn give(&self, interface: &str, other: &Self) -> Result<()> {
+        self.ip(&["link", "set", interface, "netns", &other.name])
+    }
+
     /// Sets a sysctl of the namespace, `net/ipv4/tcp_fin_timeout`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let script = r#"printf %s "$2" > "/proc/sys/$1""#;

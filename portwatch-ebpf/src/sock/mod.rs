@@ -198,6 +198,21 @@ pub(crate) fn is_nobodys(sk: u64) -> bool {
     read::<u64>(sk, off!(sk_socket)) == 0
 }
 
+/// The function that gets what arrives at a socket of the kernel; 0 if it cannot be told.
+#[inline(always)]
+pub(crate) fn receiver(sk: u64, protocol: u16) -> u64 {
+    let offset = if protocol == IPPROTO_UDP {
+        off!(udp_encap_rcv)
+    } else {
+        off!(sk_data_ready)
+    };
+    if offset == ABSENT {
+        0
+    } else {
+        read(sk, offset)
+    }
+}
+
 /// Sixteen zero bytes.
 ///
 /// # Safety

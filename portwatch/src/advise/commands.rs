@@ -3,6 +3,7 @@
 use super::ports::PortList;
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::{NetnsFacts, NetnsReach};
+use crate::enrich::kernel_user::{FUNCTION, MODULE};
 use crate::report::{Conflict, Holder, HolderProcess};
 
 /// Processes that one command ends at most.
@@ -67,6 +68,9 @@ pub(super) fn take_down(
     ground: &Ground,
 ) -> Option<String> {
     let (kind, name) = holder.kernel_user.as_ref()?.split_once(' ')?;
+    if kind == MODULE || kind == FUNCTION {
+        return None;
+    }
     let prefix = enter(conflict, netns?, ground)?;
     if kind == ENDPOINT {
         return Some(format!(

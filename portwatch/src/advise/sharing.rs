@@ -3,6 +3,7 @@
 use super::commands::ENDPOINT;
 use super::text::{endpoint, had, had_by, opener, owner, process, since, state};
 use crate::correlate::verdict::Ground;
+use crate::enrich::kernel_user::{FUNCTION, MODULE};
 use crate::report::{Holder, OptionName, StateName};
 
 /// SO_REUSEPORT on both sides, of two users.
@@ -71,10 +72,35 @@ pub(super) fn in_flight(holder: &Holder) -> String {
 
 /// What in the kernel has it, as JSON tells it.
 fn user_of(user: &str) -> String {
-    match user.strip_prefix(ENDPOINT) {
-        Some(id) => format!("of MPTCP's endpoint{id}"),
-        None => format!("of the interface {user}"),
+    match user.split_once(' ') {
+        Some((ENDPOINT, id)) => format!("of MPTCP's endpoint {id}"),
+        Some((MODULE, module)) => match known_module(module) {
+            Some(known) => format!("of {known}, module {module}"),
+            None => format!("of the module {module}"),
+        },
+        Some((FUNCTION, function)) => format!("whose input goes to the kernel's {function}()"),
+        _ => format!("of the interface {user}"),
     }
+}
+
+/// What an engineer calls it.
+fn known_module(module: &str) -> Option<&'static str> {
+    Some(match module {
+        "sunrpc" => "NFS or another service over RPC",
+        "wireguard" => "WireGuard",
+        "nvmet_tcp" => "the NVMe target",
+        "rds_tcp" => "RDS",
+        "dlm" => "the distributed lock manager",
+        "ocfs2_nodemanager" => "OCFS2",
+        "l2tp_core" => "L2TP",
+        "rxrpc" => "AFS",
+        "tipc" => "TIPC",
+        "fou" => "FOU",
+        "gtp" => "GTP",
+        "smc" => "SMC",
+        "rdma_rxe" => "RDMA over Ethernet",
+        _ => return None,
+    })
 }
 
 /// The kernel opened it for itself.

@@ -120,12 +120,12 @@ pub fn own() -> Vec<Layout> {
         &[f(1, Own, Raw); 4],
         &[f(2, Own, Last); 2],
     ]);
-    let rest_of_holder = [
-        f(4, Own, Last),
-        f(4, Own, Last),
-        f(8, Own, Last), // fastreuse, fastreuseport and padding
-        f(8, Own, Last), // accepted_at
-    ];
+    let rest_of_holder = join(&[
+        &[f(4, Own, Last); 2],
+        &[f(8, Own, Last)], // fastreuse, fastreuseport and padding
+        &[f(8, Own, Last)], // accepted_at
+        &[f(8, Own, Last); 6],
+    ]);
     let layouts = [
         (
             RecordKind::ASSIGN,

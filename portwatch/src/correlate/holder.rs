@@ -11,6 +11,7 @@ use super::same_connection;
 use super::words;
 use crate::decode::event::{self, Failure, Ktime, Origin, OwnerSource, Socket, State, Transport};
 use crate::enrich::EventFacts;
+use crate::enrich::kernel_user;
 use crate::report::time::{millis, rfc3339};
 use crate::report::{ClockAnchor, Holder, HolderKind, SinceSource};
 
@@ -242,14 +243,22 @@ impl Judged<'_> {
         }
     }
 
-    /// What in the kernel has it. One that is told with its address has that socket alone.
+    /// What in the kernel has it. One that is told with its address has that socket alone. Whoever
+    /// tells nothing is known by the function that it has put into the socket.
     fn kernel_user(&self, facts: &EventFacts) -> Option<String> {
+        if self.keeper != Keeper::Kernel {
+            return None;
+        }
         let socket = &self.holder.socket;
         let waits = socket.transport == Transport::Udp || socket.state == State::Listen;
-        let user = facts.kernel_user.as_ref()?;
-        let here = user.address.is_none_or(|at| at == socket.local_addr());
-        (self.keeper == Keeper::Kernel && waits && here)
-            .then(|| format!("{} {}", user.kind, user.name))
+        let tells = facts
+            .kernel_user
+            .as_ref()
+            .filter(|user| waits && user.address.is_none_or(|at| at == socket.local_addr()));
+        match tells {
+            Some(user) => Some(format!("{} {}", user.kind, user.name)),
+            None => kernel_user::by_function(self.holder.kernel_function.as_deref()?),
+        }
     }
 
     /// When its last descriptor was closed, by its own entry.

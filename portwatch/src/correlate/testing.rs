@@ -146,6 +146,7 @@ pub(crate) fn holder(socket: Socket) -> Holder {
         connect_only_bucket: false,
         bound_bucket: false,
         accepted_at: None,
+        kernel_function: None,
         older: false,
     }
 }

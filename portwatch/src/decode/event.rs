@@ -238,6 +238,10 @@ pub struct Holder {
     /// When a listener got it; `None` = that was not seen, or no listener did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<Ktime>,
+    /// Of a socket of the kernel: the function that gets what arrives there, with its module in
+    /// brackets (`wg_receive [wireguard]`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_function: Option<String>,
     /// The start-up scan met this socket without a descriptor: it is older than the hooks. Not told
     /// by the record, `correlate` knows it.
     pub older: bool,

@@ -24,6 +24,16 @@ fn comm(words: [u64; 2]) -> Comm {
     Comm::from(&bytes[..end.unwrap_or(bytes.len())])
 }
 
+/// The name of a function; `None` where there is none.
+pub(super) fn function(words: [u64; 6]) -> Option<String> {
+    let bytes = words.map(u64::to_ne_bytes);
+    let bytes = bytes.as_flattened();
+    let end = bytes.iter().position(|&byte| byte == 0);
+    let name = &bytes[..end.unwrap_or(bytes.len())];
+    let sound = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    (!name.is_empty() && name.iter().all(sound)).then(|| String::from_utf8_lossy(name).into_owned())
+}
+
 /// 0 means absent.
 fn nonzero(value: u64) -> Option<u64> {
     (value != 0).then_some(value)

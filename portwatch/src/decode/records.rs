@@ -156,6 +156,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         bound_bucket,
         pad: _,
         accepted_at,
+        kernel_function,
     } = record;
     let holder = Holder {
         socket: fields::socket(&sock)?,
@@ -164,6 +165,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
         connect_only_bucket: fastreuse == -1 && fastreuseport == -1,
         bound_bucket: bound_bucket != 0,
         accepted_at: fields::time(accepted_at),
+        kernel_function: fields::function(kernel_function),
         older: false,
     };
     Ok((header.id, holder))

@@ -66,6 +66,21 @@ fn told(event: Option<Event>) -> Box<event::Failure> {
 }
 
 #[test]
+fn what_gets_the_input_of_a_socket_of_the_kernel_is_text_or_nothing() {
+    let mut decoder = Decoder::new();
+    decoder.record(&raw(&failure(1, 1))).unwrap();
+    let mut record = holder(1, 51820);
+    record.kernel_function.as_mut_bytes()[..22].copy_from_slice(b"wg_receive [wireguard]");
+    let failure = told(decoder.record(&raw(&record)).unwrap());
+    let told = failure.holders[0].kernel_function.as_deref();
+    assert_eq!(told, Some("wg_receive [wireguard]"));
+    record.kernel_function = [0x1b1b_1b1b; 6];
+    decoder.record(&raw(&self::failure(1, 1))).unwrap();
+    let failure = self::told(decoder.record(&raw(&record)).unwrap());
+    assert_eq!(failure.holders[0].kernel_function, None);
+}
+
+#[test]
 fn a_failed_bind_never_shows_port_0() {
     let failure = told(Decoder::new().record(&raw(&failure(1, 0))).unwrap());
     assert_eq!(failure.socket.port, 0);

@@ -31,6 +31,7 @@ pub fn failure(blind: Blind, facts: &mut dyn Facts) -> Result<Failure, DecodeErr
             connect_only_bucket: false,
             bound_bucket: false,
             accepted_at: None,
+            kernel_function: None,
             older: false,
         });
     }

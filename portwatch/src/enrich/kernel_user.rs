@@ -34,6 +34,28 @@ pub fn kernel_user(transport: Transport, port: u16) -> Option<KernelUser> {
     }
 }
 
+/// What every socket has that nobody opened for more (net/core/sock.c:sock_init_data).
+const DEFAULT: &str = "sock_def_readable";
+
+/// The module whose function gets what arrives at a socket, `module wireguard`; `function NAME` of
+/// what is built in. `None` if the function is everybody's.
+#[must_use]
+pub fn by_function(function: &str) -> Option<String> {
+    let module = function
+        .split_once(" [")
+        .and_then(|(_, module)| module.strip_suffix(']'));
+    match module {
+        Some(module) => Some(format!("{MODULE} {module}")),
+        None => (function != DEFAULT).then(|| format!("{FUNCTION} {function}")),
+    }
+}
+
+/// How [`by_function`] begins with a module's name.
+pub const MODULE: &str = "module";
+
+/// How [`by_function`] begins where nothing is known but the function.
+pub const FUNCTION: &str = "function";
+
 const CONTROL: u16 = 16; // GENL_ID_CTRL
 const GET_FAMILY: u8 = 3; // CTRL_CMD_GETFAMILY
 const FAMILY_ID: u16 = 1; // CTRL_ATTR_FAMILY_ID
@@ -76,4 +98,17 @@ fn command(number: u8, attributes: &[u8]) -> Vec<u8> {
     let mut body = vec![number, 1, 0, 0];
     body.extend(attributes);
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_function;
+
+    #[test]
+    fn a_function_tells_its_module() {
+        let told = |function| by_function(function).unwrap_or_default();
+        assert_eq!(told("wg_receive [wireguard]"), "module wireguard");
+        assert_eq!(told("vxlan_rcv"), "function vxlan_rcv");
+        assert_eq!(told("sock_def_readable"), "");
+    }
 }

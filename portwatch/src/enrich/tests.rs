@@ -80,6 +80,7 @@ fn holder(inode: Option<u64>, owner: Option<Owner>, device: u32, l3mdev: u32) ->
         connect_only_bucket: false,
         bound_bucket: false,
         accepted_at: None,
+        kernel_function: None,
         older: false,
     }
 }

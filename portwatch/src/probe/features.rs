@@ -22,5 +22,6 @@ pub fn probe() -> Features {
         ),
         task_pt_regs: has(ProgramType::TracePoint, BpfHelper::BPF_FUNC_task_pt_regs),
         bpf_loop: has(ProgramType::TracePoint, BpfHelper::BPF_FUNC_loop),
+        snprintf: has(ProgramType::TracePoint, BpfHelper::BPF_FUNC_snprintf),
     }
 }

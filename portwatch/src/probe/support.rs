@@ -82,6 +82,14 @@ pub const FEATURES: &[Feature] = &[
         mark: Mark::Typedef("btf_bpf_get_socket_ptr_cookie"),
     },
     Feature {
+        name: "bpf_snprintf",
+        since: "5.13",
+        lost: Some(
+            "which module of the kernel has a `kernel-socket`, unless it is a tunnel's interface or an endpoint of MPTCP",
+        ),
+        mark: Mark::Enumerator("BPF_FUNC_snprintf"),
+    },
+    Feature {
         name: "bpf_task_pt_regs",
         since: "5.15",
         lost: Some(

@@ -49,6 +49,7 @@ impl IteratorFinder {
                 connect_only_bucket: false,
                 bound_bucket: false,
                 accepted_at: None,
+                kernel_function: None,
                 older: false,
             });
         Some(range::Found {

@@ -107,6 +107,7 @@ impl Facts for Moody {
             connect_only_bucket: true,
             bound_bucket: false,
             accepted_at: None,
+            kernel_function: None,
             older: false,
         };
         let group = RangeGroup {
