@@ -91,8 +91,16 @@ pub(super) fn processes(holder: &Holder) -> String {
             | HolderKind::Udp => "no process is known",
         });
     }
-    if holder.processes.len() > NAMED {
-        text.push_str(&format!(" and {} more", holder.processes.len() - NAMED));
+    let rest = holder.processes.iter().skip(NAMED);
+    let (have, gone): (Vec<_>, Vec<_>) = rest.partition(|process| process.has_socket);
+    if !have.is_empty() {
+        text.push_str(&format!(" and {} more", have.len()));
+    }
+    // Told of those that are left out too, above all of the one that opened it.
+    if let [gone] = gone[..] {
+        text.push_str(&format!(", once also {}", holder_process(gone)));
+    } else if !gone.is_empty() {
+        text.push_str(&format!(", once also {} others", gone.len()));
     }
     text
 }

@@ -222,3 +222,32 @@ fn lifecycle_and_traffic() {
         report(summary()),
     ]));
 }
+
+/// Those that are left out are counted, whoever has let go of the socket apart from those that have it.
+#[test]
+fn whoever_let_go_of_it_is_not_among_those_that_have_it() {
+    let told = |present: u32, gone: u32| {
+        let mut conflict = conflict();
+        let holder = &mut conflict.holders[0];
+        let mut process = holder.processes[0].clone();
+        holder.processes.clear();
+        for number in 0..present + gone {
+            process.pid = number;
+            process.has_socket = number < present;
+            process.alive = Some(number < present);
+            holder.processes.push(process.clone());
+        }
+        holder::processes(holder)
+    };
+    assert!(told(5, 0).ends_with(" and 2 more"), "{}", told(5, 0));
+    let one = told(5, 1);
+    assert!(
+        one.contains(" and 2 more, once also ") && one.ends_with("(pid 5)"),
+        "{one}"
+    );
+    assert!(
+        told(3, 2).ends_with(", once also 2 others"),
+        "{}",
+        told(3, 2)
+    );
+}
