@@ -8,6 +8,7 @@ use portwatch_tests::contract::Conflict;
 use portwatch_tests::machine::kernel_before;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
+use portwatch_tests::sockets::{Row, Transport};
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait;
@@ -201,6 +202,31 @@ fn a_socket_of_the_kernel_that_only_its_function_knows() -> Result<()> {
     };
     let told = only(&conflict)?.kernel_user.as_deref();
     ensure!(told == Some(user), "not {user}: {conflict:#?}");
+    duel.end()
+}
+
+/// WireGuard tells its port only with its key, which nobody asks for.
+#[test]
+fn a_port_of_wireguard() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let netns = &duel.stage.netns;
+    let added = netns.run("ip", &["link", "add", "wg0", "type", "wireguard"]);
+    if let Err(refused) = added {
+        let told = format!("{refused:#}");
+        ensure!(told.contains("Unknown device type"), "{told}");
+        eprintln!("this kernel has no WireGuard: {told}");
+        return duel.end();
+    }
+    netns.run("ip", &["link", "set", "wg0", "up"])?;
+    let rows = netns.sockets()?;
+    let nobodys = |row: &&Row| row.transport == Transport::Udp && row.inode == 0;
+    let port = rows.iter().find(nobodys).context("no port")?.local.port();
+    let conflict = duel.blocked(Kind::Udp, any(port))?;
+    is(&conflict, "kernel-socket", &[])?;
+    let told = only(&conflict)?.kernel_user.as_deref();
+    ensure!(told == Some("module wireguard"), "{conflict:#?}");
     duel.end()
 }
 
