@@ -15,6 +15,9 @@ pub(crate) fn released(cookie: u64, sk: u64) {
     let was_connected = sock::protocol(sk) == sock::IPPROTO_TCP && sock::peer_port_be(sk) != 0;
     // SAFETY: the entry belongs to this socket, and its last descriptor is being closed here.
     let known = unsafe { OWNERS.get(cookie) };
+    if known.is_none() && !was_connected {
+        return;
+    }
     let closer = Closer::current(cookie, sk, known);
     if was_connected {
         remember(cookie, sk, known, &closer);
@@ -41,17 +44,21 @@ impl Closer {
     #[inline(always)]
     fn current(cookie: u64, sk: u64, known: Option<&Owner>) -> Self {
         let task = task::current();
-        let since = match known {
-            Some(owner) if owner.taken_at != 0 => owner.taken_at,
-            Some(owner) => owner.seen_at,
-            None => accepted_at(cookie),
-        };
-        Self {
+        let mut closer = Self {
             task,
             may_have_had_it: task::may_have_had_files(task),
             made_it: task::made_file_of(task, sk),
-            inherited_it: since != 0 && task::started(task) > since,
+            inherited_it: false,
+        };
+        if closer.may_have_had_it && !closer.made_it {
+            let since = match known {
+                Some(owner) if owner.taken_at != 0 => owner.taken_at,
+                Some(owner) => owner.seen_at,
+                None => accepted_at(cookie),
+            };
+            closer.inherited_it = since != 0 && task::started(task) > since;
         }
+        closer
     }
 
     #[inline(always)]

@@ -94,21 +94,58 @@ fn dnsmasq_in_the_background() -> Result<()> {
     let mut program = Program::start(command)?;
     let status = program.wait_exit(PATIENCE)?;
     ensure!(status.success(), "{status}: {}", program.output());
-    let pid = wait::file(
-        "the number of the daemon",
-        PATIENCE,
-        Path::new(&file),
-        || {
-            Ok(fs::read_to_string(&file)
-                .ok()
-                .and_then(|text| text.trim().parse().ok()))
-        },
-    )?;
-    let _daemon = Daemon(pid);
+    let daemon = Daemon(number(&file)?);
     for conflict in told(&scene, early)? {
-        is_listener_of(&conflict, &BTreeSet::from([pid]), "dnsmasq")?;
+        is_listener_of(&conflict, &BTreeSet::from([daemon.0]), "dnsmasq")?;
     }
     Ok(())
+}
+
+/// Another name than that of the process which bound the port: the program is the same all the same.
+#[test]
+fn a_daemon_under_a_name_of_its_own() -> Result<()> {
+    const DAEMON: &str = "\
+import ctypes, os, signal, socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(('0.0.0.0', int(sys.argv[1])))
+listener.listen()
+if os.fork() == 0:
+    os.setsid()
+    ctypes.CDLL(None).prctl(15, b'renamed', 0, 0, 0)  # PR_SET_NAME
+    with open(sys.argv[2] + '.new', 'w') as file:
+        file.write(str(os.getpid()))
+    os.rename(sys.argv[2] + '.new', sys.argv[2])
+    signal.pause()
+";
+    let Some(scene) = Scene::set(&["/usr/bin/python3"])? else {
+        return Ok(());
+    };
+    let early = Tracer::start(scene.netns(), &[])?;
+    let file = scene.path("daemon.pid")?;
+    let mut command = scene.command("/usr/bin/python3");
+    command.args(["-c", DAEMON, &PORT.to_string(), &file]);
+    let mut program = Program::start(command)?;
+    let status = program.wait_exit(PATIENCE)?;
+    ensure!(status.success(), "{status}: {}", program.output());
+    let daemon = Daemon(number(&file)?);
+    for conflict in told(&scene, early)? {
+        is_listener_of(&conflict, &BTreeSet::from([daemon.0]), "renamed")?;
+    }
+    Ok(())
+}
+
+/// The number that a daemon writes.
+fn number(file: &str) -> Result<u32> {
+    wait::file(
+        "the number of the daemon",
+        PATIENCE,
+        Path::new(file),
+        || {
+            let text = fs::read_to_string(file).ok();
+            Ok(text.and_then(|text| text.trim().parse().ok()))
+        },
+    )
 }
 
 /// The first process binds and has the socket together with its workers, which listen.

@@ -54,9 +54,9 @@ fn waits(socket: &Socket) -> bool {
 /// The listener's opener is dead, and those that have it now did not take over from it.
 ///
 /// A server that makes itself a daemon also leaves its sockets to a child. That one is in a session of
-/// its own (setsid(2)) under its parent's name, which it leads unless it forked once more; so does a
-/// new master after a change of binaries that has workers of its own. A process older than the socket
-/// cannot have inherited it: it was sent.
+/// its own (setsid(2)), which it leads unless it forked once more, and has its parent's name or runs its
+/// parent's program under another; so does a new master after a change of binaries that has workers
+/// of its own. A process older than the socket cannot have inherited it: it was sent.
 fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool {
     if holder.socket.transport != Transport::Tcp || holder.socket.state != State::Listen {
         return false;
@@ -86,7 +86,9 @@ fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool
         let own_session = heir
             .session
             .is_some_and(|session| session == heir.tgid || session > owner.tgid);
-        heir.comm == owner.comm && (own_session || heirs.iter().any(parent_of))
+        let same_name = heir.comm == owner.comm;
+        (own_session && (same_name || heir.forked_only))
+            || (same_name && heirs.iter().any(parent_of))
     };
     !heirs.is_empty() && !heirs.iter().any(|heir| sent(heir) || leads(heir))
 }

@@ -262,6 +262,7 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         comm: Comm::from(comm.as_bytes()),
         ppid: Some(Tgid(1)),
         session: None,
+        forked_only: false,
         uid: Some(167),
         exe: Some(format!("/usr/bin/{comm}").into_bytes()),
         cmdline: Some(vec![

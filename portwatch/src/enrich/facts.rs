@@ -24,6 +24,9 @@ pub struct ProcessFacts {
     pub ppid: Option<Tgid>,
     /// Session: the process that made it with setsid(2), alive or not.
     pub session: Option<Tgid>,
+    /// It runs what its parent ran: it has executed nothing since fork().
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forked_only: bool,
     /// Effective uid.
     pub uid: Option<u32>,
     /// Target of /proc/PID/exe.
@@ -68,6 +71,7 @@ impl ProcessFacts {
             comm,
             ppid: None,
             session: None,
+            forked_only: false,
             uid: None,
             exe: None,
             cmdline: None,

@@ -40,6 +40,9 @@ pub fn ticks(start: Ktime) -> u64 {
     start.0 / TICK_NS
 }
 
+/// `PF_FORKNOEXEC` (include/linux/sched.h) in the flags of /proc/PID/stat.
+const FORKED_NO_EXEC: u32 = 0x40;
+
 /// What /proc/PID/stat says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -49,6 +52,8 @@ pub struct Stat {
     pub ppid: Tgid,
     /// Session; 0 = one of another pid namespace.
     pub session: Tgid,
+    /// It runs what its parent ran: it has executed nothing since fork().
+    pub forked_only: bool,
     /// Start, rounded down to a clock tick.
     pub start: Ktime,
     /// The leader has exited. Its process goes on while `threads` is more than 1.
@@ -72,6 +77,7 @@ impl Stat {
             comm: Comm::from(name.get(..COMM_MAX).unwrap_or(name)),
             ppid: Tgid(field(4)?.parse().ok()?),
             session: Tgid(field(6)?.parse().ok()?),
+            forked_only: field(9)?.parse::<u32>().ok()? & FORKED_NO_EXEC != 0,
             start: Ktime(field(22)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?),
             leader_exited: matches!(field(3)?, "Z" | "X" | "x"),
             threads: field(20)?.parse().ok()?,
@@ -147,6 +153,7 @@ impl Proc {
             comm: stat.comm,
             ppid: Some(stat.ppid),
             session: Some(stat.session).filter(|session| session.0 != 0),
+            forked_only: stat.forked_only,
             uid,
             exe,
             cmdline,

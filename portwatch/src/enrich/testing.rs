@@ -46,7 +46,7 @@ pub(crate) fn stat(pid: u32, comm: &[u8], state: char, threads: u32, ticks: u64)
     let mut line = format!("{pid} (").into_bytes();
     line.extend(comm);
     let rest = format!(
-        ") {state} 811 812 811 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 {ticks} 1 2\n"
+        ") {state} 811 812 811 0 -1 4194368 1 2 3 4 5 6 7 8 20 0 {threads} 0 {ticks} 1 2\n"
     );
     line.extend(rest.as_bytes());
     line

@@ -96,6 +96,14 @@ fn a_daemon_is_no_heir() {
         cause(listener(OwnerSource::Call), &facts),
         Cause::InheritedDescriptor
     );
+    // The same program that calls itself something else did not.
+    facts.processes[0].forked_only = true;
+    assert_eq!(cause(listener(OwnerSource::Call), &facts), Cause::Listener);
+    facts.processes[0].session = Some(Tgid(3_000_000));
+    assert_eq!(
+        cause(listener(OwnerSource::Call), &facts),
+        Cause::InheritedDescriptor
+    );
 }
 
 #[test]
