@@ -21,6 +21,9 @@ use crate::play::refused;
 /// A page: room for a few records.
 const TINY: [&str; 2] = ["--ring-size", "4096"];
 
+/// The exit of a system call leads to its socket by the descriptor; a function of the kernel has it.
+const BY_DESCRIPTOR: [&str; 2] = ["--backend", "tracepoint"];
+
 /// What a kind of record came to: how often it was due, and the counters of what became of it.
 const LEDGERS: [(&str, u32, &[u32]); 6] = [
     (
@@ -204,7 +207,7 @@ fn a_failure_whose_descriptor_is_gone_is_told_as_lost() -> Result<()> {
     let Some(stage) = Stage::alone()? else {
         return Ok(());
     };
-    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut tracer = Tracer::start(&stage.netns, &BY_DESCRIPTOR)?;
     let counters = Objects::of(tracer.pid())?.counters()?;
     let _made = make::listener(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-swapper")?;
@@ -242,7 +245,7 @@ fn a_send_whose_descriptor_is_gone_is_told_as_perhaps_lost() -> Result<()> {
         return Ok(());
     };
     stage.netns.set_range((40000, 40000))?;
-    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut tracer = Tracer::start(&stage.netns, &BY_DESCRIPTOR)?;
     let counters = Objects::of(tracer.pid())?.counters()?;
     let mut holder = Puppet::start(&stage.netns, "made-holder")?;
     holder.open("h", "udp4", &[])?;
