@@ -3,7 +3,7 @@
 use super::commands;
 use super::text::{is_closed, is_own, owner, process};
 use super::todo::plain;
-use crate::report::{Advice, Conflict, Holder};
+use crate::report::{Advice, Conflict, Holder, Process};
 
 /// Ends the holder, or its socket unit.
 pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
@@ -46,6 +46,11 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
             "on the host, stop {} if it still has the socket, or use another port or address",
             owner(holder)
         )
+    } else if let Some(container) = container(holder, &conflict.requester) {
+        format!(
+            "stop container {container}, in which {} has it, or use another port or address",
+            owner(holder)
+        )
     } else {
         format!("stop {}, or use another port or address", owner(holder))
     };
@@ -54,6 +59,25 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
         text,
         command: commands::stop_service(conflict, holder),
     }]
+}
+
+/// The container of all who have the socket, unless the caller is in it as well: the engine may start
+/// again what is stopped inside.
+fn container(holder: &Holder, requester: &Process) -> Option<String> {
+    let mut having = holder.processes.iter().filter(|p| p.has_socket);
+    let first = having.next()?;
+    let id = first.container.as_ref()?.as_ref()?;
+    let same = |other: &Option<Option<String>>| other.as_ref().and_then(Option::as_ref) == Some(id);
+    if same(&requester.container) || !having.all(|process| same(&process.container)) {
+        return None;
+    }
+    let short = id.get(..12).unwrap_or(id);
+    let engine = first.container_runtime.as_ref();
+    let known = engine.map_or_else(|| short.to_owned(), |engine| format!("{engine} {short}"));
+    Some(match &first.container_name {
+        Some(name) => format!("{name} ({known})"),
+        None => known,
+    })
 }
 
 /// A manager of services is not to be stopped for what it has on behalf of a unit.

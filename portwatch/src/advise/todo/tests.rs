@@ -11,7 +11,7 @@ use crate::decode::event::{
 };
 use crate::enrich::EventFacts;
 use crate::enrich::facts::{Connection, NetnsFacts, NetnsReach};
-use crate::report::{Advice, Certainty};
+use crate::report::{Advice, Certainty, Conflict};
 
 fn called(state: State, origin: Origin) -> Holder {
     held_by(
@@ -283,4 +283,34 @@ fn an_unproven_holder_has_advice_that_is_true_however_it_came_there() {
         (failure.range.low, failure.range.high) = (PORT + 1, PORT + 9);
         assert_eq!(advice_on(&failure, &facts(Some(71234)), &ground()).len(), 1);
     }
+}
+
+/// An engine starts again what is stopped inside its container.
+#[test]
+fn what_is_in_a_container_is_stopped_with_it() {
+    let held = called(State::Listen, Origin::ExplicitBind);
+    let facts = facts(held.socket.inode);
+    let failure = failure(Transport::Tcp, "0.0.0.0", vec![held]);
+    let mut conflict = verdict(&failure, &facts, &ground()).conflict;
+    let told = |conflict: &Conflict| {
+        let advice = crate::advise::advice(conflict, None, &ground());
+        advice.into_iter().next().map(|first| first.text)
+    };
+    assert!(told(&conflict).is_some_and(|text| text.starts_with("stop ceph-osd (pid ")));
+    let process = &mut conflict.holders[0].processes[0];
+    process.container = Some(Some("0123456789abcdef".to_owned()));
+    process.container_runtime = Some("docker".to_owned());
+    let text = told(&conflict).unwrap();
+    assert!(
+        text.starts_with("stop container docker 0123456789ab, in which ceph-osd (pid "),
+        "{text}"
+    );
+    conflict.holders[0].processes[0].container_name = Some("shop-1".to_owned());
+    let text = told(&conflict).unwrap();
+    assert!(
+        text.starts_with("stop container shop-1 (docker 0123456789ab)"),
+        "{text}"
+    );
+    conflict.requester.container = Some(Some("0123456789abcdef".to_owned()));
+    assert!(told(&conflict).is_some_and(|text| text.starts_with("stop ceph-osd (pid ")));
 }
