@@ -274,10 +274,15 @@ fn an_owner_map_without_room_names_no_stranger() -> Result<()> {
         return Ok(());
     };
     let mut tracer = Tracer::start(&stage.netns, &["--owners", "1024"])?;
-    let mut crowd = Actor::start(&stage.netns, "crowd")?;
+    // Two processes, since each may have but so many descriptors.
+    let mut crowd = [
+        Actor::start(&stage.netns, "crowd")?,
+        Actor::start(&stage.netns, "crowd")?,
+    ];
     for slot in 0..1200 {
-        open(&mut crowd, slot, Kind::Tcp)?;
-        crowd.tell(&Op::Bind(slot, any(20_000 + u16::try_from(slot)?)))?;
+        let one = &mut crowd[slot as usize % 2];
+        open(one, slot, Kind::Tcp)?;
+        one.tell(&Op::Bind(slot, any(20_000 + u16::try_from(slot)?)))?;
     }
     let made = make::time_wait(&stage.netns)?;
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
