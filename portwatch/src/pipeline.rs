@@ -109,7 +109,9 @@ impl Pipeline {
             Ok(Some(event)) => match unasked(&event, &self.filter) {
                 Some(task) => {
                     if stranger && let Some(tap) = &self.tap {
-                        tap.background(task.tgid, task.start, self.facts.as_mut());
+                        let facts = &mut self.facts;
+                        let ask = || facts.process(task.tgid, task.start);
+                        tap.background(task.tgid, task.start, ask);
                     }
                     Ok(())
                 }

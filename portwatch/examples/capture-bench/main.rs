@@ -130,8 +130,14 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
             if recorder.record(record)
                 && let Some(task) = task
             {
-                let question = Question::Process(Tgid(task.tgid), Ktime(task.start_time));
-                recorder.fact(question, Answer::Process(Some(process(task))));
+                // As the pipeline does for a record that nobody shows.
+                let (tgid, start) = (Tgid(task.tgid), Ktime(task.start_time));
+                recorder.background(tgid, start, || {
+                    let answer = Some(process(task));
+                    let told = Answer::Process(answer.clone());
+                    recorder.fact(Question::Process(tgid, start), told);
+                    answer
+                });
             }
             recorder.settled();
         }

@@ -14,6 +14,7 @@
 mod ahead;
 mod block;
 mod buffer;
+mod columns;
 pub mod compat;
 mod error;
 pub mod fact;

@@ -5,14 +5,17 @@
 //! is. A block stands alone, so that one that is lost takes nothing with it.
 
 use super::block::Content;
+use super::columns::{Columns, Packing};
 use super::error::CaptureError;
 use super::fact::Fact;
-use super::layout::{Code, Layout};
+use super::layout::{Layout, RECORD_MAX};
 use super::note::Note;
-use super::plan::{Part, Plan, Step, get, number, plans};
-use super::table::{ENTRIES_MAX, Table};
+use super::plan::{Plan, plans};
+use super::table::{ENTRIES_MAX, Known, Table, hash, hash_bytes};
 use super::varint::{put, zigzag};
 use crate::decode::event::Ktime;
+use hashbrown::HashTable;
+use std::sync::Arc;
 
 /// Operations. Those of records: [`RECORD`] + 4 * layout + 2 if the context is new + 1 if the socket
 /// is.
@@ -34,74 +37,110 @@ pub(super) const COLUMNS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Packer {
     plans: Vec<Plan>,
-    block: Block,
+    packings: Vec<Packings>,
+    block: Columns,
+    /// With the number after that of their usual answer.
     contexts: Table,
+    /// With the time of the record that brought them.
     sockets: Table,
-    /// By context: its usual answer.
-    usual: Vec<Option<usize>>,
-    /// By socket: the time of the record that brought it.
-    born: Vec<u64>,
-    fact_bytes: Table,
-    facts: Vec<Fact>,
-    /// Context of the last record.
+    /// A socket is looked for among those that the block has.
+    seeks_sockets: bool,
+    /// The answers, and their numbers by their bytes.
+    facts: Vec<Arc<Written>>,
+    numbers: HashTable<usize>,
+    /// Place of the last record's context.
     at: Option<usize>,
     /// An answer is written behind the last input already.
     answered: bool,
     /// The usual answer was given to it, and not written.
     left_out: Option<usize>,
-    scratch: Vec<u8>,
+    /// The words of the parts of a record.
+    key: Box<[[u64; KEY_MAX]; 3]>,
+    /// Inputs from which on the size is looked at again.
+    look: u32,
 }
 
-/// The streams, and what is stored as a difference to what.
+/// The parts of a layout.
 #[derive(Debug)]
-struct Block {
-    streams: Vec<Vec<u8>>,
-    lasts: Vec<Last>,
-    /// By part: how many were packed.
-    parts: Vec<usize>,
-    clock: u64,
-    inputs: u32,
-    first: Option<u64>,
-    latest: u64,
+struct Packings {
+    context: Packing,
+    socket: Packing,
+    /// The same for all layouts whose sockets have their bytes at the same places in their words.
+    shape: u64,
+    own: Packing,
 }
 
-/// The last value of a field, and how many are in its column: those behind are the same, and their
-/// zeros are written when another comes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Last {
-    value: u64,
-    written: usize,
+/// The words of a part, and one that says of what.
+const KEY_MAX: usize = 1 + RECORD_MAX / 8;
+
+/// Places for contexts and sockets that are looked for. A block is of a second or less.
+const CONTEXTS: usize = 1 << 14;
+const SOCKETS: usize = 1 << 11;
+
+/// Records between two looks at the size, at least.
+const LOOK_EVERY: u32 = 64;
+
+/// An answer as it is stored.
+#[derive(Debug)]
+pub(super) struct Written {
+    fact: Fact,
+    bytes: Vec<u8>,
+    hash: u64,
+}
+
+impl Written {
+    pub(super) fn new(fact: Fact) -> Result<Self, CaptureError> {
+        let bytes = rmp_serde::to_vec_named(&fact)?;
+        let hash = hash_bytes(&bytes);
+        Ok(Self { fact, bytes, hash })
+    }
 }
 
 impl Packer {
     pub(super) fn new(layouts: &[Layout]) -> Self {
         let (plans, columns) = plans(layouts);
         let parts = plans.iter().map(|plan| plan.parts().len()).sum();
+        let mut packings: Vec<Packings> = Vec::new();
+        for (number, plan) in plans.iter().enumerate() {
+            let [context, socket, own] = plan.parts().map(Packing::new);
+            let alike = |other: &&Packings| other.socket.masks().eq(socket.masks());
+            let shape = packings.iter().find(alike);
+            packings.push(Packings {
+                shape: shape.map_or(number as u64, |known| known.shape),
+                context,
+                socket,
+                own,
+            });
+        }
+        let longest = |part: fn(&Packings) -> &Packing| {
+            let words = packings.iter().map(|packings| part(packings).words.len());
+            1 + words.max().unwrap_or(0)
+        };
         Self {
             plans,
-            block: Block {
-                streams: vec![Vec::new(); COLUMNS + columns],
-                lasts: vec![Last::default(); columns],
-                parts: vec![0; parts],
-                clock: 0,
-                inputs: 0,
-                first: None,
-                latest: 0,
-            },
-            contexts: Table::default(),
-            sockets: Table::default(),
-            usual: Vec::new(),
-            born: Vec::new(),
-            fact_bytes: Table::default(),
+            block: Columns::new(parts, columns),
+            contexts: Table::new(CONTEXTS, longest(|packings| &packings.context)),
+            sockets: Table::new(SOCKETS, longest(|packings| &packings.socket)),
+            seeks_sockets: true,
+            packings,
             facts: Vec::new(),
+            numbers: HashTable::new(),
             at: None,
             answered: false,
             left_out: None,
-            scratch: Vec::new(),
+            key: Box::new([[0; KEY_MAX]; 3]),
+            look: 0,
         }
     }
 
+    /// The same, and each socket is stored as a new one: to look for it is dearer than its bytes.
+    pub(super) fn without_sockets(mut self) -> Self {
+        self.seeks_sockets = false;
+        self
+    }
+
     /// A record. True if nothing is known in this block about the process that it names.
+    #[inline]
     pub(super) fn record(&mut self, bytes: &[u8]) -> bool {
         self.at = None;
         self.answered = false;
@@ -115,77 +154,153 @@ impl Packer {
             .plans
             .iter()
             .position(|plan| plan.kind == kind && plan.size == bytes.len());
+        // Records of this build are whole words.
+        let (words, rest) = bytes.as_chunks();
         let full = self.contexts.len() >= ENTRIES_MAX || self.sockets.len() >= ENTRIES_MAX;
-        let Some(plan) = plan.filter(|_| !full) else {
-            self.block.streams[OPS].push(RAW);
-            self.block.string(bytes);
-            if let Some(time) = bytes.get(8..16).and_then(<[u8]>::first_chunk) {
-                self.block.clock = u64::from_le_bytes(*time);
-                self.block.stamp(self.block.clock);
-            }
-            return false;
-        };
-        self.packed(plan, bytes)
+        if let Some(plan) = plan.filter(|_| !full && rest.is_empty()) {
+            return self.packed(plan, bytes, words);
+        }
+        self.block.streams[OPS].push(RAW);
+        self.block.string(bytes);
+        if let Some(time) = bytes.get(8..16).and_then(<[u8]>::first_chunk) {
+            self.block.clock = u64::from_le_bytes(*time);
+            self.block.stamp(self.block.clock);
+        }
+        false
     }
 
-    fn packed(&mut self, index: usize, bytes: &[u8]) -> bool {
-        let plan = &self.plans[index];
-        let block = &mut self.block;
-        let (context, new_context) =
-            seen(&plan.context, bytes, &mut self.contexts, &mut self.scratch);
-        let (socket, new_socket) = seen(&plan.socket, bytes, &mut self.sockets, &mut self.scratch);
+    #[inline]
+    fn packed(&mut self, index: usize, bytes: &[u8], words: &[[u8; 8]]) -> bool {
+        let Self {
+            packings,
+            block,
+            contexts,
+            sockets,
+            seeks_sockets,
+            key,
+            ..
+        } = self;
+        let Some(Packings {
+            context,
+            socket,
+            shape,
+            own,
+        }) = packings.get(index)
+        else {
+            return false;
+        };
+        let (mut new_context, mut new_socket) = (false, false);
+        let (mut at, mut born) = (None, None);
+        let [context_key, socket_key, own_key] = &mut **key;
+        let context_key = context.key(index as u64, words, context_key);
+        let socket_key = socket.key(*shape, words, socket_key);
+        let mut hashes = [hash(context_key), 0];
+        if *seeks_sockets {
+            hashes[1] = hash(socket_key);
+            // Both are on their way before either is waited for.
+            std::hint::black_box(contexts.touch(hashes[0]) ^ sockets.touch(hashes[1]));
+        }
+        if !context.words.is_empty() {
+            let Known { number, new, place } = contexts.number(hashes[0], context_key);
+            (new_context, at) = (new, Some(place));
+            match new {
+                true => block.part(context, &context_key[1..], bytes, None),
+                false => put(&mut block.streams[NUMBERS], number as u64),
+            }
+        }
+        let mut brought = None;
+        if !socket.words.is_empty() {
+            let known = match *seeks_sockets {
+                true => sockets.number(hashes[1], socket_key),
+                false => sockets.pass(),
+            };
+            let Known { number, new, place } = known;
+            new_socket = new;
+            if new {
+                block.part(socket, &socket_key[1..], bytes, None);
+                brought = Some(place);
+            } else {
+                put(&mut block.streams[NUMBERS], number as u64);
+                born = sockets.mark(place).copied();
+            }
+        }
         let op = index * 4 + usize::from(new_context) * 2 + usize::from(new_socket);
         block.streams[OPS].push(RECORD + u8::try_from(op).unwrap_or(0));
-        if new_context {
-            block.part(&plan.context, bytes, None);
-            self.usual.push(None);
-        } else if plan.context.len > 0 {
-            put(&mut block.streams[NUMBERS], u64::from(context));
-        }
-        if new_socket {
-            block.part(&plan.socket, bytes, None);
-        } else if plan.socket.len > 0 {
-            put(&mut block.streams[NUMBERS], u64::from(socket));
-        }
-        let born = (!new_socket).then(|| self.born.get(socket as usize).copied());
-        block.part(&plan.own, bytes, born.flatten());
+        let words = own.key(0, words, own_key);
+        block.part(own, &words[1..], bytes, born);
         block.stamp(block.clock);
-        if new_socket {
-            self.born.push(block.clock);
+        if let Some(mark) = brought.and_then(|place| sockets.mark(place)) {
+            *mark = block.clock;
         }
-        let at = (plan.context.len > 0).then_some(context as usize);
         self.at = at;
-        at.is_some_and(|at| self.usual.get(at).copied().flatten().is_none())
+        at.is_some() && self.usual().is_none()
+    }
+
+    /// The usual answer of the last record's context.
+    #[inline]
+    fn usual(&mut self) -> Option<usize> {
+        let mark = *self.contexts.mark(self.at?)?;
+        usize::try_from(mark).ok()?.checked_sub(1)
     }
 
     /// An answer that the last input asked for. The usual one of the record's context takes no
     /// byte, unless others stand there: then their order is kept.
     pub(super) fn fact(&mut self, fact: Fact) -> Result<(), CaptureError> {
-        let usual = self.at.and_then(|at| self.usual.get(at).copied().flatten());
-        if let Some(number) = usual.filter(|_| !self.answered)
-            && self.facts.get(number) == Some(&fact)
-        {
-            self.left_out = Some(number);
-            return Ok(());
+        if !self.leaves_out(|usual| usual.fact == fact) {
+            self.written(&Arc::new(Written::new(fact)?));
+        }
+        Ok(())
+    }
+
+    /// The same of one that was written before.
+    pub(super) fn fact_again(&mut self, fact: &Arc<Written>) {
+        if !self.leaves_out(|usual| usual.bytes == fact.bytes) {
+            self.written(fact);
+        }
+    }
+
+    fn leaves_out(&mut self, is: impl FnOnce(&Written) -> bool) -> bool {
+        let usual = self.usual().filter(|_| !self.answered);
+        let known = usual.and_then(|number| self.facts.get(number));
+        if known.is_some_and(|known| is(known)) {
+            self.left_out = usual;
+            return true;
         }
         if let Some(number) = self.left_out.take() {
             self.again(number);
         }
+        false
+    }
+
+    fn written(&mut self, fact: &Arc<Written>) {
         self.answered = true;
-        let bytes = rmp_serde::to_vec_named(&fact)?;
-        let (number, new) = self.fact_bytes.number(&bytes);
-        let number = number as usize;
-        if new {
-            self.block.streams[OPS].push(FACT);
-            self.block.string(&bytes);
-            self.facts.push(fact);
-        } else {
-            self.again(number);
+        let Self { numbers, facts, .. } = self;
+        let same = |number: &usize| {
+            facts
+                .get(*number)
+                .is_some_and(|one| one.bytes == fact.bytes)
+        };
+        let number = match numbers.find(fact.hash, same) {
+            Some(&number) => {
+                self.again(number);
+                number
+            }
+            None => {
+                let number = facts.len();
+                facts.push(Arc::clone(fact));
+                numbers.insert_unique(fact.hash, number, |number| {
+                    facts.get(*number).map_or(0, |one| one.hash)
+                });
+                self.block.streams[OPS].push(FACT);
+                self.block.string(&fact.bytes);
+                number
+            }
+        };
+        if let Some(usual) = self.at.and_then(|at| self.contexts.mark(at))
+            && *usual == 0
+        {
+            *usual = number as u64 + 1;
         }
-        if let Some(usual) = self.at.and_then(|at| self.usual.get_mut(at)) {
-            usual.get_or_insert(number);
-        }
-        Ok(())
     }
 
     fn again(&mut self, number: usize) {
@@ -233,156 +348,45 @@ impl Packer {
     }
 
     /// The payload has `limit` bytes or more; looked at now and then only.
-    pub(super) fn is_full(&self, limit: usize) -> bool {
-        const LOOK_EVERY: u32 = 64;
+    #[inline]
+    pub(super) fn is_full(&mut self, limit: usize) -> bool {
         self.block.streams[STRINGS].len() >= limit
-            || (self.block.inputs.is_multiple_of(LOOK_EVERY) && self.size() >= limit)
+            || (self.block.inputs >= self.look && self.has(limit))
     }
 
-    /// Bytes of the payload so far.
-    fn size(&self) -> usize {
-        let written: usize = self.block.streams.iter().map(Vec::len).sum();
-        let part = |part| self.block.unwritten(part).map(|(_, zeros)| zeros);
-        let parts = self.plans.iter().flat_map(Plan::parts);
-        written + parts.flat_map(part).sum::<usize>()
+    #[cold]
+    fn has(&mut self, limit: usize) -> bool {
+        let size = self.block.size(&self.plans);
+        // What a record takes is seldom more than it has.
+        let fit = limit.saturating_sub(size) / RECORD_MAX;
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(LOOK_EVERY);
+        self.look = self.block.inputs.saturating_add(fit);
+        size >= limit
     }
 
     /// The block, if there is anything in it, and a new one begins.
     pub(super) fn take(&mut self) -> Option<Content> {
-        if self.block.inputs == 0 {
+        let Columns {
+            inputs,
+            first,
+            latest,
+            ..
+        } = self.block;
+        if inputs == 0 {
             return None;
         }
-        for part in self.plans.iter().flat_map(Plan::parts) {
-            self.block.write_out(part);
-        }
-        let mut payload = Vec::with_capacity(self.size() + 512);
-        let used = || {
-            self.block
-                .streams
-                .iter()
-                .enumerate()
-                .filter(|(_, stream)| !stream.is_empty())
-        };
-        put(&mut payload, used().count() as u64);
-        for (number, stream) in used() {
-            put(&mut payload, number as u64);
-            put(&mut payload, stream.len() as u64);
-        }
-        for (_, stream) in used() {
-            payload.extend_from_slice(stream);
-        }
-        let block = &mut self.block;
-        let content = Content {
-            payload,
-            inputs: block.inputs,
-            first: block.first.unwrap_or(0),
-            last: block.latest,
-        };
-        block.streams.iter_mut().for_each(Vec::clear);
-        block.lasts.fill(Last::default());
-        block.parts.fill(0);
-        (block.clock, block.inputs, block.first, block.latest) = (0, 0, None, 0);
+        let payload = self.block.take(&self.plans);
         self.contexts.clear();
         self.sockets.clear();
-        self.fact_bytes.clear();
-        self.usual.clear();
-        self.born.clear();
+        self.numbers.clear();
         self.facts.clear();
         self.at = None;
-        Some(content)
-    }
-}
-
-/// The number of a part's bytes, and whether they are new. A layout without such fields has none.
-fn seen(part: &Part, bytes: &[u8], table: &mut Table, scratch: &mut Vec<u8>) -> (u32, bool) {
-    match &part.ranges[..] {
-        [] => (0, false),
-        [one] => table.number(&bytes[one.clone()]),
-        _ => {
-            scratch.clear();
-            part.gather(bytes, scratch);
-            table.number(scratch)
-        }
-    }
-}
-
-impl Block {
-    fn part(&mut self, part: &Part, record: &[u8], born: Option<u64>) {
-        let before = self.parts[part.number];
-        self.parts[part.number] += 1;
-        for step in &part.steps {
-            match step.width {
-                1 => self.field::<1>(step, record, before, born),
-                2 => self.field::<2>(step, record, before, born),
-                4 => self.field::<4>(step, record, before, born),
-                _ => self.field::<8>(step, record, before, born),
-            }
-        }
-    }
-
-    /// A field of `W` bytes of a part of which there were so many `before`.
-    #[inline]
-    fn field<const W: usize>(
-        &mut self,
-        step: &Step,
-        record: &[u8],
-        before: usize,
-        born: Option<u64>,
-    ) {
-        let value = get::<W>(record, step.offset);
-        let base = match step.code {
-            Code::Raw => {
-                let stream = &mut self.streams[COLUMNS + step.column];
-                stream.extend_from_slice(&value.to_le_bytes()[..W]);
-                return;
-            }
-            Code::Last => {
-                let last = &mut self.lasts[step.column];
-                if last.value == value {
-                    return;
-                }
-                let zeros = before - last.written;
-                last.written = before + 1;
-                let base = std::mem::replace(&mut last.value, value);
-                if zeros > 0 {
-                    let stream = &mut self.streams[COLUMNS + step.column];
-                    stream.resize(stream.len() + zeros, 0);
-                }
-                base
-            }
-            Code::Time => std::mem::replace(&mut self.clock, value),
-            Code::Clock => self.clock,
-            Code::Born => born.unwrap_or(self.clock),
-            Code::Like(_) => number(record, step.like.0, step.like.1),
-        };
-        let stream = &mut self.streams[COLUMNS + step.column];
-        put(stream, zigzag(value.wrapping_sub(base)));
-    }
-
-    /// The columns of a part that lack zeros, and how many.
-    fn unwritten(&self, part: &Part) -> impl Iterator<Item = (usize, usize)> {
-        let count = self.parts[part.number];
-        let lasts = part.steps.iter().filter(|step| step.code == Code::Last);
-        lasts.map(move |step| (step.column, count - self.lasts[step.column].written))
-    }
-
-    /// Writes the zeros that are lacking.
-    fn write_out(&mut self, part: &Part) {
-        let unwritten: Vec<_> = self.unwritten(part).collect();
-        for (column, zeros) in unwritten {
-            let stream = &mut self.streams[COLUMNS + column];
-            stream.resize(stream.len() + zeros, 0);
-            self.lasts[column].written += zeros;
-        }
-    }
-
-    fn string(&mut self, bytes: &[u8]) {
-        put(&mut self.streams[STRINGS], bytes.len() as u64);
-        self.streams[STRINGS].extend_from_slice(bytes);
-    }
-
-    fn stamp(&mut self, time: u64) {
-        self.first.get_or_insert(time);
-        self.latest = self.latest.max(time);
+        self.look = 0;
+        Some(Content {
+            payload,
+            inputs,
+            first: first.unwrap_or(0),
+            last: latest,
+        })
     }
 }

@@ -1,15 +1,16 @@
 //! Taps the pipeline of a live run: everything that it takes goes into the capture, in that order,
 //! and every answer of the machine right behind the record that asked for it.
 
+use super::block::Codec;
 use super::error::CaptureError;
 use super::fact::{Answer, Fact, Question};
 use super::header::CaptureHeader;
 use super::note::Note;
-use super::pack::Packer;
+use super::pack::{Packer, Written};
 use super::redact::Redaction;
 use super::writer::{Fate, Job, Numbered, WriteOptions, Writer};
 use crate::decode::event::{Ktime, Socket, Tgid};
-use crate::enrich::facts::{Facts, ProcessFacts};
+use crate::enrich::facts::ProcessFacts;
 use crate::report::{ClockAnchor, LostCount};
 use crate::sink::tally::EndReason;
 use crate::source::RawRecord;
@@ -65,7 +66,7 @@ struct State {
     scratch: Vec<u8>,
     /// Inputs that are not in the capture.
     missing: u64,
-    known: HashMap<(Tgid, Ktime), (Instant, Option<ProcessFacts>)>,
+    known: HashMap<(Tgid, Ktime), (Instant, Arc<Written>)>,
 }
 
 impl Recorder {
@@ -82,6 +83,10 @@ impl Recorder {
         let (jobs, work) = sync_channel(WAITING);
         let fate = Arc::new(Fate::default());
         let packer = Packer::new(&header.layouts);
+        let packer = match options.codec {
+            Codec::Zstd => packer,
+            Codec::None => packer.without_sockets(),
+        };
         let salt = u32::from_le_bytes(random()?);
         let path = options.path.display().to_string();
         let patient = options.patient;
@@ -223,19 +228,30 @@ impl Recorder {
     }
 
     /// The process of a record that nobody shows: what is known of it for a later replay that does.
-    pub fn background(&self, tgid: Tgid, start: Ktime, facts: &mut dyn Facts) {
-        let known = lock(&self.0.state).known.get(&(tgid, start)).cloned();
-        if let Some((_, facts)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
-            self.fact(Question::Process(tgid, start), Answer::Process(facts));
-            return;
+    /// `ask` asks the machine, and its answer is recorded.
+    pub fn background(&self, tgid: Tgid, start: Ktime, ask: impl FnOnce() -> Option<ProcessFacts>) {
+        {
+            let State { known, packer, .. } = &mut *lock(&self.0.state);
+            let known = known.get(&(tgid, start));
+            if let Some((_, fact)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
+                packer.fact_again(fact);
+                return;
+            }
         }
-        // The recording facts write it down.
-        let answer = facts.process(tgid, start);
+        let answer = ask();
         let mut state = lock(&self.0.state);
         if state.known.len() >= REMEMBERED {
             state.known.clear();
         }
-        state.known.insert((tgid, start), (Instant::now(), answer));
+        let mut fact = Fact {
+            question: Question::Process(tgid, start),
+            answer: Answer::Process(answer),
+        };
+        state.redaction.fact(&mut fact);
+        if let Ok(fact) = Written::new(fact) {
+            let known = (Instant::now(), Arc::new(fact));
+            state.known.insert((tgid, start), known);
+        }
     }
 
     /// Waits until a block is on the disk.

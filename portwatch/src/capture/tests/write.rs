@@ -7,6 +7,7 @@ use super::made::{assign, bytes};
 use super::moody::Moody;
 use super::{header, start};
 use crate::decode::event::{Ktime, Tgid};
+use crate::enrich::facts::Facts as _;
 use crate::sink::filter::EventName;
 use crate::sink::tally::EndReason;
 use std::fs;
@@ -121,7 +122,8 @@ fn a_block_does_not_wait_for_ever() {
     let path = dir.path().join("a.pwcap");
     let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
     recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
-    recorder.background(Tgid(5), Ktime(1), &mut Moody::default());
+    let (tgid, start) = (Tgid(5), Ktime(1));
+    recorder.background(tgid, start, || Moody::default().process(tgid, start));
     recorder.settled();
     recorder.wait_for_block();
     // As a kill would leave it.
