@@ -165,13 +165,11 @@ fn is(known: &[u64], string: &[u64]) -> bool {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 fn number_in(head: u64) -> usize {
     (head & !TAG) as usize - 1
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "there are fewer places")]
 fn home(hash: u64, places: usize) -> usize {
     (hash >> 32) as usize & (places - 1)
 }
