@@ -29,7 +29,7 @@ pub struct Owner {
     pub source: u8,
     /// The local port.
     pub port: u16,
-    /// [`Owner::UNPROVEN`], [`Owner::CONTESTED`] and [`Owner::DOUBTED`].
+    /// [`Owner::UNPROVEN`] and [`Owner::CONTESTED`].
     pub unproven: u32,
 }
 
@@ -40,9 +40,6 @@ impl Owner {
     /// Of a listener: other processes listened there before it, so what is left of a connection may
     /// be theirs.
     pub const CONTESTED: u32 = 2;
-    /// Of a release: the process ran the last close, and may never have had a descriptor. It may
-    /// have thrown away a message with it.
-    pub const DOUBTED: u32 = 4;
 }
 
 /// Key of the last listener of an address and port.

@@ -160,7 +160,7 @@ unsafe fn owner(to: *mut HolderRecord, sk: u64, cookie: u64, protocol: u16) {
             Sock::STATE_LISTEN | Sock::STATE_CLOSE | Sock::STATE_SYN_SENT
         );
         if may_be_accepted && protocol == sock::IPPROTO_TCP {
-            let found = owners::last_listener(sk);
+            let found = owners::last_listener(cookie, sk);
             if !found.is_null() {
                 copy_owner(owner, found);
                 source.write_volatile(u32::from(OwnerSource::LAST_LISTENER));

@@ -1,17 +1,32 @@
 //! The last close of a socket: who ran it, and whether that process had the socket.
 
 use crate::{
-    config,
     maps::{CLOSERS, OWNERS, PAST},
-    owners::{NOBODY, accepted_at, has_listener, last_listener, now, proven_origin},
-    sock, stats, task,
+    owners::{NOBODY, accepted_at, has_listener, now, proven_origin},
+    sock, stats,
+    task::{self, Ancestor},
 };
 use portwatch_common::{Counter, HookId, Origin, Owner, OwnerSource};
 
 /// The last descriptor of a socket is closed by the current process. A connection is remembered in
 /// PAST, since its port lives on; anything else is forgotten.
+///
+/// The port of an MPTCP socket is its first subflow's, which is closed with it and has an entry of its
+/// own.
 #[inline(always)]
 pub(crate) fn released(cookie: u64, sk: u64) {
+    let port_socket = sock::port_socket(sk);
+    if port_socket != sk {
+        let cookie = sock::cookie(port_socket);
+        if cookie != 0 {
+            forget(cookie, port_socket);
+        }
+    }
+    forget(cookie, sk);
+}
+
+#[inline(always)]
+fn forget(cookie: u64, sk: u64) {
     let was_connected = sock::protocol(sk) == sock::IPPROTO_TCP && sock::peer_port_be(sk) != 0;
     // SAFETY: the entry belongs to this socket, and its last descriptor is being closed here.
     let known = unsafe { OWNERS.get(cookie) };
@@ -36,7 +51,7 @@ struct Closer {
     may_have_had_it: bool,
     /// It accepted or opened the socket itself.
     made_it: bool,
-    /// It was started when another process had the socket, and so got it at fork().
+    /// It was started when its parent had the socket, or a parent of that one, and so got it at fork().
     inherited_it: bool,
 }
 
@@ -51,22 +66,23 @@ impl Closer {
             inherited_it: false,
         };
         if closer.may_have_had_it && !closer.made_it {
-            let since = match known {
-                Some(owner) if owner.taken_at != 0 => owner.taken_at,
-                Some(owner) => owner.seen_at,
-                None => accepted_at(cookie),
+            let (since, before) = match known {
+                Some(owner) if owner.taken_at != 0 => (owner.taken_at, Ancestor::Is(owner)),
+                Some(owner) => (owner.seen_at, Ancestor::Is(owner)),
+                None => (accepted_at(cookie), Ancestor::Made(sk)),
             };
-            closer.inherited_it = since != 0 && task::started(task) > since;
+            closer.inherited_it =
+                since != 0 && task::started(task) > since && task::descends_from(task, before);
         }
         closer
     }
 
     #[inline(always)]
     fn had_it(&self) -> bool {
-        self.made_it || self.inherited_it
+        self.may_have_had_it && (self.made_it || self.inherited_it)
     }
 
-    /// Writes the process, and whether it is one that certainly had the socket.
+    /// Writes the process.
     ///
     /// # Safety
     /// `to` is valid for writes.
@@ -75,9 +91,6 @@ impl Closer {
         // SAFETY: the caller's promise.
         unsafe {
             task::fill_owner(to, self.task);
-            if !self.had_it() {
-                (*to).unproven |= Owner::DOUBTED;
-            }
             (*to).source = OwnerSource::RELEASE;
             (*to).seen_at = now();
         }
@@ -85,9 +98,8 @@ impl Closer {
 }
 
 /// Writes down who had a connection. One that a call took its port for is of whoever made the call. Of
-/// others the closer is named if it made the socket, or if nobody else can be: whoever was found
-/// with it by the start-up scan, or the one process that listened there, has the better claim than one
-/// that may have got it in a message.
+/// others the closer is named if it made the socket, or inherited one that nobody else is known for:
+/// whoever may have done no more than throw away a message with it is not named.
 #[inline(always)]
 fn remember(cookie: u64, sk: u64, known: Option<&Owner>, closer: &Closer) {
     let mut owner = match known {
@@ -95,22 +107,17 @@ fn remember(cookie: u64, sk: u64, known: Option<&Owner>, closer: &Closer) {
         None => NOBODY,
     };
     let found = owner.source;
-    if found != OwnerSource::CALL && owner.origin == Origin::UNKNOWN {
-        owner.origin = origin_at_close(sk, found);
-    }
-    if found == OwnerSource::NONE {
-        let listener = !closer.had_it() && !last_listener(sk).is_null();
-        if !closer.may_have_had_it || listener {
-            return;
-        }
-    }
-    let names_closer = closer.may_have_had_it
-        && (found == OwnerSource::NONE || (found == OwnerSource::SNAPSHOT && closer.made_it));
-    if names_closer {
-        // SAFETY: a local.
-        unsafe { closer.fill(&raw mut owner) };
+    if found == OwnerSource::NONE && !closer.had_it() {
+        return;
     }
     if found != OwnerSource::CALL {
+        if owner.origin == Origin::UNKNOWN {
+            owner.origin = origin_at_close(cookie, sk, found);
+        }
+        if found == OwnerSource::NONE || closer.made_it {
+            // SAFETY: a local.
+            unsafe { closer.fill(&raw mut owner) };
+        }
         owner.port = sock::port(sk);
     }
     owner.released_at = now();
@@ -128,14 +135,13 @@ unsafe fn closes(cookie: u64, owner: *const Owner, closer: &Closer) {
     let mut by = NOBODY;
     by.source = OwnerSource::RELEASE;
     by.seen_at = now();
-    if closer.may_have_had_it {
-        // SAFETY: a local, and the caller's promise.
-        let same = unsafe {
-            closer.fill(&raw mut by);
-            by.tgid == (*owner).tgid && by.start_time == (*owner).start_time
-        };
-        if same {
+    // SAFETY: a local, and the caller's promise.
+    unsafe {
+        if closer.may_have_had_it && task::is(closer.task, owner) {
             return;
+        }
+        if closer.had_it() {
+            closer.fill(&raw mut by);
         }
     }
     by.released_at = by.seen_at;
@@ -145,28 +151,22 @@ unsafe fn closes(cookie: u64, owner: *const Owner, closer: &Closer) {
 /// Origin of a connection that nobody saw take its port, told at its close. One whose TIME_WAIT has
 /// begun has given its port up by then (net/ipv4/tcp.c:tcp_set_state).
 ///
-/// A socket without an entry is younger than the start-up scan, so the call that took its port was
-/// not seen because there was none: a listener of this port accepted it. An entry of that scan says
-/// nothing either way, unless the kernel itself tells that connect() did not take the port.
+/// A socket that the start-up scan met says nothing either way, unless the kernel itself tells that
+/// connect() did not take the port.
 #[inline(always)]
-fn origin_at_close(sk: u64, source: u8) -> u8 {
+fn origin_at_close(cookie: u64, sk: u64, source: u8) -> u8 {
     let proven = proven_origin(sk);
-    let accepted = if source == OwnerSource::NONE {
-        config::snapshot_done()
-    } else {
-        sock::has_connect_bind()
-    };
-    if proven != Origin::UNKNOWN || !accepted {
+    if proven != Origin::UNKNOWN {
         return proven;
     }
-    let has_listener = if sock::port(sk) == 0 {
-        source == OwnerSource::NONE
+    let accepted = if source == OwnerSource::NONE {
+        accepted_at(cookie) != 0
     } else {
-        has_listener(sk)
+        sock::has_connect_bind() && sock::port(sk) != 0 && has_listener(sk)
     };
-    if has_listener {
+    if accepted {
         Origin::ACCEPTED
     } else {
-        proven
+        Origin::UNKNOWN
     }
 }

@@ -40,6 +40,11 @@ pub(crate) fn took(hook: u32, cookie: u64, sk: u64, origin: u8) -> bool {
         stats::count(hook, Counter::NO_COOKIE);
         return true;
     }
+    // A thread of the kernel takes ports for others (subflows of MPTCP), and no close would remove its
+    // entry.
+    if task::is_kernel_thread(task::current()) {
+        return true;
+    }
     let mut owner = NOBODY;
     // SAFETY: a local.
     unsafe { task::fill_owner(&raw mut owner, task::current()) };
@@ -88,11 +93,14 @@ pub(crate) fn insert(hook: u32, cookie: u64, owner: &Owner) -> bool {
 }
 
 /// Writes what the start-up scan found, unless there is an entry of a call; of several processes that
-/// have the socket the one that made it stays.
+/// have the socket the one that made it stays. True if nobody was found with it before.
 #[inline(always)]
-pub(crate) fn found(hook: u32, cookie: u64, owner: &Owner, made_it: bool) {
-    if insert(hook, cookie, owner) || !made_it {
-        return;
+pub(crate) fn found(hook: u32, cookie: u64, owner: &Owner, made_it: bool) -> bool {
+    if insert(hook, cookie, owner) {
+        return true;
+    }
+    if !made_it {
+        return false;
     }
     // SAFETY: whatever was written meanwhile is a whole entry, of which one byte is read.
     let scanned =
@@ -100,6 +108,7 @@ pub(crate) fn found(hook: u32, cookie: u64, owner: &Owner, made_it: bool) {
     if scanned {
         let _ = OWNERS.insert(cookie, owner, 0);
     }
+    false
 }
 
 /// Who has the socket, or had it when it was closed; null if nobody remembers.
@@ -160,23 +169,48 @@ pub(crate) fn listens(sk: u64, owner: &mut Owner) {
     let _ = LISTENERS.insert(key, owner, 0);
 }
 
-/// A process was found listening on a socket's port; a listener seen at its call is not replaced.
+/// A process was found listening on a socket's port; a listener seen at its call is not replaced. The
+/// first that is found with a `new_socket` may share the address with a socket of another process
+/// (SO_REUSEPORT): either may have accepted what is left of that time.
 #[inline(always)]
-pub(crate) fn listens_before(sk: u64, owner: &Owner) {
+pub(crate) fn listens_before(sk: u64, owner: &Owner, new_socket: bool) {
     if sock::bound_dev(sk) != 0 {
         return;
     }
     let key = sock::listener_key(sk);
-    let _ = LISTENERS.insert(key, owner, u64::from(BPF_NOEXIST));
+    if LISTENERS.insert(key, owner, u64::from(BPF_NOEXIST)).is_ok() || !new_socket {
+        return;
+    }
+    if let Some(before) = LISTENERS.get_ptr_mut(key) {
+        // SAFETY: a value of a map, which stays mapped.
+        unsafe {
+            if (*before).tgid != owner.tgid || (*before).start_time != owner.start_time {
+                (*before).unproven |= Owner::CONTESTED;
+            }
+        }
+    }
 }
 
-/// The one process that listened where a connection's own end is; null if none is known, or several
-/// are.
+/// The one process that listened where a connection's own end is, and did so when it got the
+/// connection; null if none is known, or several are.
+///
+/// Where no hook saw a listener get it, it is older than the hooks or a subflow of MPTCP, which has no
+/// cookie. A socket with a cookie that nobody saw being accepted was opened otherwise, or is forgotten.
 #[inline(always)]
-pub(crate) fn last_listener(sk: u64) -> *const Owner {
+pub(crate) fn last_listener(cookie: u64, sk: u64) -> *const Owner {
     let found = any_listener(sk);
-    // SAFETY: null or a value of a map, which stays mapped.
-    if !found.is_null() && unsafe { (*found).unproven } & Owner::CONTESTED != 0 {
+    if found.is_null() {
+        return found;
+    }
+    // SAFETY: a value of a map, which stays mapped.
+    let (unproven, since) = unsafe { ((*found).unproven, (*found).taken_at) };
+    let accepted_at = if cookie == 0 { 0 } else { accepted_at(cookie) };
+    let may_have_got_it = if accepted_at == 0 {
+        cookie == 0
+    } else {
+        since <= accepted_at
+    };
+    if unproven & Owner::CONTESTED != 0 || !may_have_got_it {
         return core::ptr::null();
     }
     found

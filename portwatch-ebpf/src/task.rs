@@ -40,6 +40,9 @@ pub(crate) fn net(task: u64) -> u64 {
     read(proxy, off!(nsproxy_net))
 }
 
+/// `PF_KTHREAD` (include/linux/sched.h).
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// `PF_EXITING` (include/linux/sched.h).
 const EXITING: u32 = 0x4;
 
@@ -55,9 +58,8 @@ pub(crate) fn is_exiting(task: u64) -> bool {
 /// looks into /proc/PID/fd and fdinfo (fs/proc/fd.c). The latter shows in the system call.
 #[inline(always)]
 pub(crate) fn may_have_had_files(task: u64) -> bool {
-    /// `PF_IO_WORKER` and `PF_KTHREAD` (include/linux/sched.h).
+    /// `PF_IO_WORKER` (include/linux/sched.h).
     const IO_WORKER: u32 = 0x10;
-    const KERNEL_THREAD: u32 = 0x0020_0000;
     let flags: u32 = read(task, off!(task_flags));
     if flags & KERNEL_THREAD != 0 || tgid(task) == config::own_tgid() {
         return false;
@@ -135,6 +137,52 @@ pub(crate) fn group_is_dead(task: u64) -> bool {
 pub(crate) fn made_file_of(task: u64, sk: u64) -> bool {
     let cred: u64 = read(task, off!(task_cred));
     cred != 0 && cred == sock::opener_cred(sk)
+}
+
+/// This is the process of an entry.
+///
+/// # Safety
+/// `owner` is valid for reads.
+#[inline(always)]
+pub(crate) unsafe fn is(task: u64, owner: *const Owner) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { tgid(task) == (*owner).tgid && started(task) == (*owner).start_time }
+}
+
+/// Whom a process may have a socket from.
+#[derive(Clone, Copy)]
+pub(crate) enum Ancestor<'a> {
+    /// The process of this entry.
+    Is(&'a Owner),
+    /// Whoever made the socket's file.
+    Made(u64),
+}
+
+/// A parent is the one that is looked for, or a parent's parent. Whose parent has ended is a child of
+/// somebody else by now, which proves nothing.
+#[inline(always)]
+pub(crate) fn descends_from(task: u64, ancestor: Ancestor<'_>) -> bool {
+    const GENERATIONS: u32 = 4;
+    let mut leader: u64 = read(task, off!(task_group_leader));
+    for _ in 0..GENERATIONS {
+        let parent: u64 = read(leader, off!(task_real_parent));
+        let found = match ancestor {
+            // SAFETY: an entry of a map, which stays mapped.
+            Ancestor::Is(owner) => unsafe { is(parent, owner) },
+            Ancestor::Made(sk) => made_file_of(parent, sk),
+        };
+        if found {
+            return true;
+        }
+        leader = read(parent, off!(task_group_leader));
+    }
+    false
+}
+
+/// A thread of the kernel.
+#[inline(always)]
+pub(crate) fn is_kernel_thread(task: u64) -> bool {
+    read::<u32>(task, off!(task_flags)) & KERNEL_THREAD != 0
 }
 
 /// When the leader was started, CLOCK_BOOTTIME nanoseconds.

@@ -110,8 +110,8 @@ fn seed(cookie: u64, sk: u64, task: u64, now: u64) {
     owner.source = OwnerSource::SNAPSHOT;
     owner.port = sock::port(sk);
     let made_it = task::made_file_of(task, sk);
-    owners::found(HookId::TASK_FILE, cookie, &owner, made_it);
+    let new = owners::found(HookId::TASK_FILE, cookie, &owner, made_it);
     if sock::state(sk) == Sock::STATE_LISTEN && sock::protocol(sk) == sock::IPPROTO_TCP {
-        owners::listens_before(sk, &owner);
+        owners::listens_before(sk, &owner, new);
     }
 }

@@ -105,7 +105,7 @@ fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {
         Cause::EphemeralBind => ephemeral_bind(holder, ground),
         Cause::ReuseportOtherUser => sharing::other_user(holder, ground),
         Cause::ReuseportMissing => sharing::missing(holder, ground),
-        Cause::InheritedDescriptor => sharing::inherited(holder, ground),
+        Cause::InheritedDescriptor => sharing::inherited(conflict, holder, ground),
         Cause::DescriptorInFlight => sharing::in_flight(holder),
         Cause::KernelSocket => sharing::of_kernel(holder, ground),
         Cause::UdpSocket => udp(holder, ground),

@@ -4,7 +4,7 @@ use super::commands::ENDPOINT;
 use super::text::{endpoint, had, had_by, opener, owner, process, since, state};
 use crate::correlate::verdict::Ground;
 use crate::enrich::kernel_user::{FUNCTION, MODULE};
-use crate::report::{Holder, OptionName, StateName};
+use crate::report::{Certainty, Conflict, Holder, OptionName, StateName};
 
 /// SO_REUSEPORT on both sides, of two users.
 pub(super) fn other_user(holder: &Holder, ground: &Ground) -> String {
@@ -46,11 +46,17 @@ fn has(holder: &Holder) -> String {
 }
 
 /// A listening descriptor that outlived the process that opened it.
-pub(super) fn inherited(holder: &Holder, ground: &Ground) -> String {
+pub(super) fn inherited(conflict: &Conflict, holder: &Holder, ground: &Ground) -> String {
     let (who, at) = (owner(holder), endpoint(&holder.local));
     let from = opener(holder).map_or_else(|| "a process that is gone".to_owned(), process);
+    let how = match conflict.certainty {
+        Certainty::Exact => "that it inherited from",
+        Certainty::Remembered | Certainty::Inferred | Certainty::Unknown => {
+            "that it inherited from, or was sent by,"
+        }
+    };
     format!(
-        "{who} still has the listening socket at {at} that it inherited from {from}{}",
+        "{who} still has the listening socket at {at} {how} {from}{}",
         had_by("; that socket", holder, ground)
     )
 }

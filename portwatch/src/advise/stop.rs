@@ -3,7 +3,7 @@
 use super::commands;
 use super::text::{is_closed, is_own, owner, process};
 use super::todo::plain;
-use crate::report::{Advice, Conflict, Holder, Process};
+use crate::report::{Advice, Certainty, Conflict, Holder, Process};
 
 /// Ends the holder, or its socket unit.
 pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
@@ -108,7 +108,7 @@ fn managed(holder: &Holder) -> Option<Advice> {
 }
 
 /// Ends the process that has the descriptor by inheritance, and how it comes to that.
-pub(super) fn inherited(holder: &Holder) -> Vec<Advice> {
+pub(super) fn inherited(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     let heir = holder.processes.first();
     let opener = holder.processes.iter().find(|process| !process.has_socket);
     // A worker, or a new generation of the server: it may well serve on it.
@@ -132,7 +132,8 @@ pub(super) fn inherited(holder: &Holder) -> Vec<Advice> {
                  gone, and may not even know",
                 owner(holder)
             ),
-            command: commands::kill(holder),
+            // Whoever was sent it serves on it.
+            command: commands::kill(holder).filter(|_| conflict.certainty == Certainty::Exact),
         },
         plain(
             "close-on-exec",

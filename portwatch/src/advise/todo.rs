@@ -92,7 +92,7 @@ pub fn advice(conflict: &Conflict, netns: Option<&NetnsFacts>, ground: &Ground) 
             ));
             list.extend(stop(conflict, holder));
         }
-        Cause::InheritedDescriptor => list.extend(inherited(holder)),
+        Cause::InheritedDescriptor => list.extend(inherited(conflict, holder)),
         Cause::DescriptorInFlight => list.extend(in_flight(holder)),
         Cause::KernelSocket => list.push(Advice {
             id: "kernel-socket".to_owned(),

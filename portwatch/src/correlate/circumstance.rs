@@ -4,7 +4,7 @@
 use super::cause::Reading;
 use super::conflict_rule::Binder;
 use super::keeper::Keeper;
-use crate::decode::event::{Failure, Holder, Owner, OwnerSource, Socket, State, Transport};
+use crate::decode::event::{Failure, Holder, Owner, OwnerSource, Socket, State, Tgid, Transport};
 use crate::enrich::EventFacts;
 use crate::enrich::facts::{ProcessFacts, SocketUser};
 use crate::enrich::proc::ticks;
@@ -36,8 +36,11 @@ pub fn refine(
         return reading;
     }
     if let Keeper::Processes(users) = keeper {
-        if inherited(holder, users, facts) {
-            return Reading::proven(Cause::InheritedDescriptor);
+        if let Some(heirs) = inherited(holder, users, facts) {
+            return match heirs {
+                Heirs::Proven => Reading::proven(Cause::InheritedDescriptor),
+                Heirs::Deduced => Reading::deduced(Cause::InheritedDescriptor),
+            };
         }
         if let Some(cause) = sharing(socket, users, binder, failure) {
             return Reading { cause, ..reading };
@@ -57,17 +60,15 @@ fn waits(socket: &Socket) -> bool {
 /// its own (setsid(2)), which it leads unless it forked once more, and has its parent's name or runs its
 /// parent's program under another; so does a new master after a change of binaries that has workers
 /// of its own. A process older than the socket cannot have inherited it: it was sent.
-fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool {
+fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> Option<Heirs> {
     if holder.socket.transport != Transport::Tcp || holder.socket.state != State::Listen {
-        return false;
+        return None;
     }
-    let Some(owner) = holder.owner.as_ref().filter(|owner| opened(owner)) else {
-        return false;
-    };
+    let owner = holder.owner.as_ref().filter(|owner| opened(owner))?;
     let is_owner =
         |user: &&SocketUser| owner.tgid == user.tgid && same_start(owner.start, user.start);
     if users.iter().any(is_owner) || facts.process(owner.tgid, owner.start).is_some() {
-        return false;
+        return None;
     }
     let heirs: Vec<&ProcessFacts> = users
         .iter()
@@ -90,7 +91,28 @@ fn inherited(holder: &Holder, users: &[&SocketUser], facts: &EventFacts) -> bool
         (own_session && (same_name || heir.forked_only))
             || (same_name && heirs.iter().any(parent_of))
     };
-    !heirs.is_empty() && !heirs.iter().any(|heir| sent(heir) || leads(heir))
+    if heirs.is_empty() || heirs.iter().any(|heir| sent(heir) || leads(heir)) {
+        return None;
+    }
+    // Sessions and process groups are left to children, and to nobody else.
+    let of_owner = |number: Option<Tgid>| number == Some(owner.tgid);
+    let child = |heir: &&ProcessFacts| {
+        of_owner(heir.session)
+            || of_owner(heir.group)
+            || (heir.forked_only && heir.comm == owner.comm)
+    };
+    Some(match heirs.iter().all(child) {
+        true => Heirs::Proven,
+        false => Heirs::Deduced,
+    })
+}
+
+/// Those that have a socket of the dead.
+enum Heirs {
+    /// They are its children, or theirs.
+    Proven,
+    /// They came after the socket; it may have been sent to them all the same.
+    Deduced,
 }
 
 /// The entry tells of a process that had the descriptor before those that have it now.

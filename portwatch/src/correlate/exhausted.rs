@@ -45,7 +45,13 @@ impl Exhausted {
             }
             // The kernel had said that there was none, and there are free ones by now: whatever
             // was in the way has left, or it was something else.
-            Some(counted) if counted.ports == 0 && counted.available != Some(0) => {
+            // So does a range of which next to nothing was taken: it was something else.
+            Some(counted)
+                if (counted.ports == 0 && counted.available != Some(0))
+                    || counted
+                        .available
+                        .is_some_and(|all| counted.ports < all / 10) =>
+            {
                 return (
                     Cause::Unknown,
                     Certainty::Unknown,

@@ -133,7 +133,14 @@ pub(super) fn had<'a>(
     listeners: &[&Socket],
     facts: &'a EventFacts,
 ) -> (Keeper<'a>, Taken) {
-    let keeper = keeper(&holder.socket, facts);
+    let mut keeper = keeper(&holder.socket, facts);
+    // Its last descriptor is closed, in a call that still waits for the connection's end (SO_LINGER).
+    let closed = holder.owner.as_ref().is_some_and(|owner| {
+        owner.released_at.is_some() && owner.source != OwnerSource::LastListener
+    });
+    if keeper == Keeper::Message && closed {
+        keeper = Keeper::Nobody;
+    }
     let taken = match keeper {
         // Whatever process the kernel worked for when it opened the socket.
         Keeper::Kernel => Taken::proven(Origin::Kernel),
@@ -251,13 +258,15 @@ impl Judged<'_> {
         }
         let socket = &self.holder.socket;
         let waits = socket.transport == Transport::Udp || socket.state == State::Listen;
-        let tells = facts
-            .kernel_user
-            .as_ref()
-            .filter(|user| waits && user.address.is_none_or(|at| at == socket.local_addr()));
+        let function = self.holder.kernel_function.as_deref();
+        let tells = facts.kernel_user.as_ref().filter(|user| {
+            waits
+                && user.address.is_none_or(|at| at == socket.local_addr())
+                && kernel_user::agrees(user, function)
+        });
         match tells {
             Some(user) => Some(format!("{} {}", user.kind, user.name)),
-            None => kernel_user::by_function(self.holder.kernel_function.as_deref()?),
+            None => kernel_user::by_function(function?),
         }
     }
 

@@ -2,30 +2,26 @@
 //! nobody accepted yet. No hook will ever say how old they are.
 
 use crate::decode::event::{Holder, Owner, OwnerSource, Socket};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// Both ends of a connection: a kernel address is used again by another one.
+/// Both ends of a connection, which its TIME_WAIT has as well, in another piece of memory.
 type Ends = (IpAddr, u16, Option<IpAddr>, u16);
 
-/// The older sockets, by kernel address.
+/// The older sockets.
 #[derive(Debug, Default)]
-pub(super) struct Older(HashMap<u64, Ends>);
+pub(super) struct Older(HashSet<Ends>);
 
 impl Older {
     /// Remembers what the scan met.
     pub(super) fn new(sockets: impl IntoIterator<Item = Socket>) -> Self {
-        Self(
-            sockets
-                .into_iter()
-                .map(|socket| (socket.sk, ends(&socket)))
-                .collect(),
-        )
+        Self(sockets.into_iter().map(|socket| ends(&socket)).collect())
     }
 
-    /// The very socket that the scan met.
+    /// The connection that the scan met; or a new one of the same ends, of which nothing is taken for
+    /// granted either.
     pub(super) fn holds(&self, socket: &Socket) -> bool {
-        self.0.get(&socket.sk) == Some(&ends(socket))
+        self.0.contains(&ends(socket))
     }
 }
 
@@ -60,11 +56,14 @@ mod tests {
     use crate::decode::event::State;
 
     #[test]
-    fn an_address_used_again_is_another_socket() {
-        let mut met = testing::tcp("10.10.10.1", State::TimeWait);
+    fn a_connection_is_as_old_in_time_wait() {
+        let mut met = testing::tcp("10.10.10.1", State::FinWait1);
         met.sk = 0xffff_8880_0000_1000;
         met.peer_port = 6836;
         let older = Older::new([met.clone()]);
+        assert!(older.holds(&met));
+        met.sk += 0x1000;
+        met.state = State::TimeWait;
         assert!(older.holds(&met));
         met.peer_port = 6837;
         assert!(!older.holds(&met));

@@ -20,9 +20,6 @@ pub enum Named {
     Present,
     /// It was seen at the call that took the port or at the last close, by cookie.
     Seen,
-    /// It ran the last close, by cookie, and may have done no more than throw away a message with the
-    /// socket in it.
-    Doubted,
     /// The start-up scan found the socket with it, by cookie.
     Scanned,
     /// It was the last listener of the port; no cookie ties it to this socket.
@@ -85,7 +82,7 @@ pub fn who(
     let owner = holder
         .owner
         .as_ref()
-        .filter(|owner| is_its_own(owner, taken));
+        .filter(|owner| is_its_own(owner, taken) && had_it(owner, holder, facts));
     if let Keeper::Processes(users) = keeper {
         let mut users = users.clone();
         users.sort_by_key(|user| {
@@ -130,7 +127,6 @@ pub fn who(
         return nobody();
     };
     let named = match owner.source {
-        OwnerSource::Release if owner.doubted => Named::Doubted,
         OwnerSource::Call | OwnerSource::Release => Named::Seen,
         OwnerSource::Snapshot => Named::Scanned,
         OwnerSource::LastListener => Named::LastListener,
@@ -151,7 +147,7 @@ pub fn who(
 /// in a message. Both are told; where it cannot be said who closed it, nobody is.
 fn closed(closer: &Owner, owner: Option<&Owner>, facts: &EventFacts, anchor: ClockAnchor) -> Who {
     // Whoever threw away a message with it never had it.
-    if closer.tgid.0 == 0 || closer.doubted {
+    if closer.tgid.0 == 0 {
         return nobody();
     }
     let same = |owner: &&Owner| owner.tgid == closer.tgid && same_start(owner.start, closer.start);
@@ -196,6 +192,15 @@ fn is_its_own(owner: &Owner, taken: Taken) -> bool {
             OwnerSource::Call | OwnerSource::Release | OwnerSource::Snapshot => true,
             OwnerSource::LastListener => taken.origin == Some(Origin::Accepted),
         }
+}
+
+/// A listener that has ended by now may have ended before the connection came, which a child that
+/// listened on accepted then. Unless the connection is older than our look, and so is the listener,
+/// which lived then.
+fn had_it(owner: &Owner, holder: &Holder, facts: &EventFacts) -> bool {
+    owner.source != OwnerSource::LastListener
+        || facts.runs(owner.tgid, owner.start) != Some(false)
+        || (holder.accepted_at.is_none() && owner.taken_at.is_none())
 }
 
 fn is_user(owner: &Owner, user: &SocketUser) -> bool {

@@ -172,7 +172,6 @@ pub(crate) fn owner(source: OwnerSource, origin: Option<Origin>) -> Owner {
         taken_at: taken.filter(|_| source == OwnerSource::Call),
         seen_at: (source != OwnerSource::Call).then_some(Ktime(1_001 * S)),
         released_at: None,
-        doubted: false,
     }
 }
 
@@ -262,6 +261,7 @@ pub(crate) fn process(tgid: u32, start: u64, comm: &str) -> ProcessFacts {
         comm: Comm::from(comm.as_bytes()),
         ppid: Some(Tgid(1)),
         session: None,
+        group: None,
         forked_only: false,
         uid: Some(167),
         exe: Some(format!("/usr/bin/{comm}").into_bytes()),

@@ -52,6 +52,8 @@ pub struct Blocker {
     pub cookie: Option<u64>,
     /// It was in TIME_WAIT.
     pub time_wait: bool,
+    /// It had a peer: its port may outlive its close.
+    pub connected: bool,
 }
 
 /// The verdict on `failure`. A holder of which it cannot be told whether it blocks is no blocker: it
@@ -111,6 +113,8 @@ pub fn verdict(failure: &Failure, facts: &EventFacts, ground: &Ground) -> Verdic
         .map(|j| Blocker {
             cookie: j.holder.socket.cookie,
             time_wait: j.holder.socket.state == State::TimeWait,
+            connected: j.holder.socket.transport == Transport::Tcp
+                && j.holder.socket.peer_port != 0,
         })
         .collect();
     Verdict { conflict, blockers }
@@ -162,7 +166,7 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     let named = match first.who.named {
         Named::Present | Named::Seen => Certainty::Exact,
         Named::LastListener if whole => Certainty::Remembered,
-        Named::LastListener | Named::Scanned | Named::Doubted | Named::Listener | Named::Nobody => {
+        Named::LastListener | Named::Scanned | Named::Listener | Named::Nobody => {
             Certainty::Inferred
         }
     };

@@ -216,10 +216,6 @@ pub struct Owner {
     pub seen_at: Option<Ktime>,
     /// When the last descriptor was closed.
     pub released_at: Option<Ktime>,
-    /// It ran the last close and may never have had a descriptor: it may have thrown away a message
-    /// with it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub doubted: bool,
 }
 
 /// One owner of the wanted port.

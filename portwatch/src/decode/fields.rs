@@ -196,6 +196,24 @@ pub(super) fn owner_source(source: u32) -> Result<Option<OwnerSource>, DecodeErr
     }))
 }
 
+/// `None` for an owner that is not there. Of a socket that has another port than its entry (it let go
+/// of this one, which is in TIME_WAIT) only the process is known.
+pub(super) fn owner_of(
+    wire: &wire::Owner,
+    source: u32,
+    port: u16,
+) -> Result<Option<Owner>, DecodeError> {
+    let mut owner = owner(wire, source)?;
+    if let Some(owner) = &mut owner
+        && wire.port != 0
+        && wire.port != port
+        && owner.source != OwnerSource::LastListener
+    {
+        (owner.origin, owner.taken_at, owner.released_at) = (None, None, None);
+    }
+    Ok(owner)
+}
+
 /// `None` for an owner that is not there.
 pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, DecodeError> {
     let wire::Owner {
@@ -235,6 +253,5 @@ pub(super) fn owner(wire: &wire::Owner, source: u32) -> Result<Option<Owner>, De
         taken_at: time(taken_at),
         seen_at: time(seen_at),
         released_at: time(released_at),
-        doubted: unproven & wire::Owner::DOUBTED != 0,
     }))
 }

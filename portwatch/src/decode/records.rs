@@ -160,7 +160,7 @@ pub(super) fn holder(raw: &RawRecord, kind: u16) -> Result<(u64, Holder), Decode
     } = record;
     let holder = Holder {
         socket: fields::socket(&sock)?,
-        owner: fields::owner(&owner, owner_source)?,
+        owner: fields::owner_of(&owner, owner_source, sock.port)?,
         l3mdev,
         connect_only_bucket: fastreuse == -1 && fastreuseport == -1,
         bound_bucket: bound_bucket != 0,

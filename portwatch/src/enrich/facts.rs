@@ -24,6 +24,9 @@ pub struct ProcessFacts {
     pub ppid: Option<Tgid>,
     /// Session: the process that made it with setsid(2), alive or not.
     pub session: Option<Tgid>,
+    /// Process group: the process that made it with setpgid(2), alive or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Tgid>,
     /// It runs what its parent ran: it has executed nothing since fork().
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forked_only: bool,
@@ -71,6 +74,7 @@ impl ProcessFacts {
             comm,
             ppid: None,
             session: None,
+            group: None,
             forked_only: false,
             uid: None,
             exe: None,

@@ -50,6 +50,12 @@ pub fn by_function(function: &str) -> Option<String> {
     }
 }
 
+/// The function is one of the interface's kind (`vxlan_rcv`, `geneve_udp_encap_recv`), or not known.
+#[must_use]
+pub fn agrees(user: &KernelUser, function: Option<&str>) -> bool {
+    user.address.is_some() || function.is_none_or(|function| function.contains(&user.kind))
+}
+
 /// How [`by_function`] begins with a module's name.
 pub const MODULE: &str = "module";
 

@@ -52,6 +52,8 @@ pub struct Stat {
     pub ppid: Tgid,
     /// Session; 0 = one of another pid namespace.
     pub session: Tgid,
+    /// Process group; 0 = one of another pid namespace.
+    pub group: Tgid,
     /// It runs what its parent ran: it has executed nothing since fork().
     pub forked_only: bool,
     /// Start, rounded down to a clock tick.
@@ -76,6 +78,7 @@ impl Stat {
         Some(Self {
             comm: Comm::from(name.get(..COMM_MAX).unwrap_or(name)),
             ppid: Tgid(field(4)?.parse().ok()?),
+            group: Tgid(field(5)?.parse().ok()?),
             session: Tgid(field(6)?.parse().ok()?),
             forked_only: field(9)?.parse::<u32>().ok()? & FORKED_NO_EXEC != 0,
             start: Ktime(field(22)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?),
@@ -153,6 +156,7 @@ impl Proc {
             comm: stat.comm,
             ppid: Some(stat.ppid),
             session: Some(stat.session).filter(|session| session.0 != 0),
+            group: Some(stat.group).filter(|group| group.0 != 0),
             forked_only: stat.forked_only,
             uid,
             exe,

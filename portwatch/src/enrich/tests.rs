@@ -68,7 +68,6 @@ fn owner(pid: u32) -> Owner {
         taken_at: None,
         seen_at: None,
         released_at: None,
-        doubted: false,
     }
 }
 

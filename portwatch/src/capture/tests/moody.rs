@@ -34,6 +34,7 @@ impl Facts for Moody {
             comm: Comm::from(format!("mood-{}", n / 3).as_bytes()),
             ppid: None,
             session: None,
+            group: None,
             forked_only: false,
             uid: Some(n / 4),
             exe: (n % 3 > 0).then(|| b"/usr/bin/\xff".to_vec()),

@@ -59,6 +59,7 @@ pub(super) fn process(tgid: u32, name: &[u8]) -> ProcessFacts {
         comm: Comm::from(name),
         ppid: Some(Tgid(1)),
         session: Some(Tgid(9)),
+        group: Some(Tgid(9)),
         forked_only: true,
         uid: None,
         exe: Some(b"/usr/bin/\xff\xfe".to_vec()),

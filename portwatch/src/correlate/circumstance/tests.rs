@@ -36,7 +36,9 @@ const AFTER: Ktime = Ktime(1_800 * S);
 #[test]
 fn a_child_of_the_dead_has_it_and_both_are_named() {
     let held = failure(Transport::Tcp, "0.0.0.0", vec![listener(OwnerSource::Call)]);
-    let conflict = told(&held, &heir("sleep", AFTER));
+    let mut facts = heir("sleep", AFTER);
+    facts.processes[0].group = Some(Tgid(3_013_825));
+    let conflict = told(&held, &facts);
     assert_eq!(conflict.cause, Cause::InheritedDescriptor);
     assert_eq!(conflict.certainty, Certainty::Exact);
     assert_eq!(conflict.holders[0].kind, HolderKind::Listener);
@@ -55,6 +57,13 @@ fn a_child_of_the_dead_has_it_and_both_are_named() {
     let advice: Vec<_> = conflict.advice.iter().map(|a| a.id.as_str()).collect();
     assert_eq!(advice, ["kill-child", "close-on-exec"]);
     assert_eq!(conflict.advice[0].command.as_deref(), Some("kill 77"));
+    // Nothing shows that it is a child: the socket may have been sent to it.
+    facts.processes[0].group = Some(Tgid(9));
+    let conflict = told(&held, &facts);
+    assert_eq!(conflict.cause, Cause::InheritedDescriptor);
+    assert_eq!(conflict.certainty, Certainty::Inferred);
+    assert_eq!(conflict.advice[0].command, None);
+    assert!(conflict.message.contains("inherited from, or was sent by,"));
 }
 
 #[test]

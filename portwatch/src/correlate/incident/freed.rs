@@ -51,14 +51,19 @@ pub(super) struct Freed {
     pub(super) certainty: Certainty,
 }
 
-/// What freed the port of the last try's `blockers`: `closed` since then, `exited` since then.
-/// `None` = nobody saw it.
+/// How long TIME_WAIT keeps a port (include/net/tcp.h:TCP_TIMEWAIT_LEN, 60 s), less what a timer may
+/// be early.
+const TIME_WAIT: u64 = 55_000_000_000;
+
+/// What freed the port of the last try's `blockers`, `got` at last: `closed` since then, `exited` since
+/// then. `None` = nobody saw it.
 pub(super) fn freed<'a>(
     blockers: &[Blocker],
     truncated: bool,
     closed: impl Iterator<Item = &'a Closing>,
     exited: &[(Tgid, Ktime)],
     same_options: bool,
+    got: Ktime,
 ) -> Option<Freed> {
     let closed: Vec<_> = closed
         .filter(|closing| blockers.iter().any(|b| b.cookie == Some(closing.cookie)))
@@ -76,7 +81,17 @@ pub(super) fn freed<'a>(
         b.cookie
             .is_some_and(|cookie| closed.iter().any(|c| c.cookie == cookie))
     });
-    let certainty = if all && !truncated {
+    // A process closes a connection, and the kernel ends it later: in TIME_WAIT, or as an orphan. A
+    // backend that sees that tells it, and it is the last that is known then.
+    let by_process = matches!(last.what, Closed::ByProcess { .. });
+    let lingers = by_process && blockers.iter().any(|blocker| blocker.connected);
+    if lingers && got.0.saturating_sub(last.at.0) >= TIME_WAIT {
+        return Some(Freed {
+            by: FreedBy::TimeWaitOver,
+            certainty: Certainty::Inferred,
+        });
+    }
+    let certainty = if all && !truncated && !lingers {
         Certainty::Exact
     } else {
         Certainty::Inferred
@@ -90,4 +105,40 @@ pub(super) fn freed<'a>(
         Closed::ByProcess { .. } => FreedBy::HolderClosed,
     };
     Some(Freed { by, certainty })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection outlives its close in TIME_WAIT, a listener does not.
+    #[test]
+    fn what_was_got_a_minute_after_the_close_was_in_time_wait() {
+        let told = |connected, after: u64| {
+            let blocker = Blocker {
+                cookie: Some(487),
+                time_wait: false,
+                connected,
+            };
+            let closing = Closing {
+                cookie: 487,
+                at: Ktime(1_000),
+                by: (Tgid(77), Ktime(1)),
+                what: Closed::ByProcess { exiting: false },
+            };
+            let got = Ktime(1_000 + after);
+            let freed = freed(&[blocker], false, [&closing].into_iter(), &[], true, got);
+            freed.map(|freed| (freed.by, freed.certainty))
+        };
+        let closed = FreedBy::HolderClosed;
+        assert_eq!(told(true, 1), Some((closed, Certainty::Inferred)));
+        assert_eq!(
+            told(true, 60_000_000_000),
+            Some((FreedBy::TimeWaitOver, Certainty::Inferred))
+        );
+        assert_eq!(
+            told(false, 60_000_000_000),
+            Some((closed, Certainty::Exact))
+        );
+    }
 }

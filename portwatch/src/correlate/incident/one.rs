@@ -281,6 +281,7 @@ impl Incident {
             self.closed.iter().filter(|closing| closing.at >= self.last),
             &self.exited,
             same_options,
+            assign.time,
         )
     }
 }

@@ -18,15 +18,30 @@ const INFO_DATA: u16 = 2; // IFLA_INFO_DATA
 /// `struct ifinfomsg`.
 const LINK: usize = 16;
 
-/// The interface that has this UDP port.
+/// `IFF_UP` of `ifinfomsg.ifi_flags`: one that is down has no socket.
+const UP: u32 = 1;
+/// Where the flags stand.
+const FLAGS: usize = 8;
+
+/// The interface that has this UDP port; none if there are several, which may share the socket.
 pub(super) fn tunnel(port: u16) -> Option<KernelUser> {
-    let mut found = None;
+    let mut found = Vec::new();
     Link::open(SockProtocol::NetlinkRoute)?.dump(GET_LINK, &[0; LINK], |kind, body| {
-        let body = body.get(LINK..).filter(|_| kind == NEW_LINK);
-        let user = body.and_then(|body| interface(body, port));
-        found = found.take().or(user);
+        if kind == NEW_LINK {
+            found.extend(of_message(body, port));
+        }
     })?;
-    found
+    let first = found.pop();
+    first.filter(|_| found.is_empty())
+}
+
+/// The link of a message, if it is up and has the port.
+fn of_message(body: &[u8], port: u16) -> Option<KernelUser> {
+    let flags = body.get(FLAGS..)?.first_chunk()?;
+    if u32::from_ne_bytes(*flags) & UP == 0 {
+        return None;
+    }
+    interface(body.get(LINK..)?, port)
 }
 
 /// The link of these attributes, if it has the port.
@@ -77,6 +92,10 @@ mod tests {
         let vxlan = link("vx0", "vxlan", &data);
         assert_eq!(interface(&vxlan, 4789), Some(right));
         assert_eq!(interface(&vxlan, 8080), None);
+        let mut message = [&[0; LINK][..], &vxlan].concat();
+        assert_eq!(of_message(&message, 4789), None);
+        message[FLAGS..FLAGS + 4].copy_from_slice(&(0x1000 | UP).to_ne_bytes());
+        assert_eq!(of_message(&message, 4789), interface(&vxlan, 4789));
         let loopback = attribute_of(IFNAME, b"lo\0").unwrap();
         assert_eq!(interface(&loopback, 4789), None);
         assert_eq!(interface(&link("d0", "dummy", &data), 4789), None);

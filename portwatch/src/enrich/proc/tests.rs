@@ -152,6 +152,7 @@ fn every_field_of_a_process() {
         comm: Comm::from(&b"python3"[..]),
         ppid: Some(Tgid(811)),
         session: Some(Tgid(811)),
+        group: Some(Tgid(812)),
         forked_only: true,
         uid: Some(167),
         exe: Some(b"/usr/bin/python3 (deleted)".to_vec()),
