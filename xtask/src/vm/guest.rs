@@ -150,7 +150,10 @@ pub(super) fn unit() -> String {
 
 /// What is run in the host's root.
 pub(super) fn job(suites: &Suites, backends: &[Backend], extent: &Extent) -> String {
-    let mut job = String::from("export HOME=/root LC_ALL=C.UTF-8 TMPDIR=/tmp\n");
+    // As many descriptors as a host gives to root: some tests make crowds.
+    let mut job = String::from(
+        "export HOME=/root LC_ALL=C.UTF-8 TMPDIR=/tmp\nulimit -n 1048576 || ulimit -n 65536\n",
+    );
     for (name, value) in [
         ("PATH", machine::path_with_sbin()),
         ("PORTWATCH_BIN", suites.portwatch.to_string_lossy().into()),
