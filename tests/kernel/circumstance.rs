@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::actor::{Actor, Kind, Op, Opt, Reply};
-use portwatch_tests::contract::Conflict;
+use portwatch_tests::contract::{Conflict, Holder};
 use portwatch_tests::machine::kernel_before;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
@@ -224,9 +224,16 @@ fn a_port_of_wireguard() -> Result<()> {
     let udp = |row: &&Row| row.transport == Transport::Udp;
     let port = rows.iter().find(udp).context("no port")?.local.port();
     let conflict = duel.blocked(Kind::Udp, any(port))?;
-    is(&conflict, "kernel-socket", &[])?;
-    let told = only(&conflict)?.kernel_user.as_deref();
-    ensure!(told == Some("module wireguard"), "{conflict:#?}");
+    // One socket for each family.
+    let told = |held: &Holder| {
+        held.kernel_user.as_deref() == Some("module wireguard") && held.processes.is_empty()
+    };
+    ensure!(
+        conflict.cause == "kernel-socket"
+            && !conflict.holders.is_empty()
+            && conflict.holders.iter().all(told),
+        "{conflict:#?}"
+    );
     duel.end()
 }
 

@@ -117,9 +117,10 @@ impl Machine {
     /// Starts the tracer, which must refuse: status 2, nothing on stdout. Returns what it said.
     pub fn refusal(&self) -> Result<String> {
         let (_folder, copy) = reachable_binary()?;
+        let patience = wait::patient(Duration::from_secs(30)).as_secs().to_string();
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "timeout", "30"])
+            .args(["--pdeathsig", "KILL", "timeout", &patience])
             .args(&self.0)
             .arg(copy)
             .args(["watch", "--format", "json", "--duration", "100ms"])

@@ -16,7 +16,12 @@ const TOLD: usize = 2;
 pub(super) fn why(conflict: &Conflict) -> String {
     let range = range(conflict);
     let transport = transport(conflict.wanted.transport);
+    let reserved = conflict
+        .counted
+        .as_ref()
+        .is_some_and(|counted| counted.available == Some(0));
     let no_port = match (conflict.exhausted_for, &conflict.wanted.destination) {
+        _ if reserved => format!("no {transport} port of the {range} is left"),
         (Some(ExhaustedFor::Destination), Some(to)) => format!(
             "no {transport} port of the {range} is left for connections to {}; other destinations \
              can still share them",
@@ -116,11 +121,12 @@ pub(super) fn advice(
         .as_ref()
         .is_some_and(|counted| counted.available == Some(0))
     {
-        list.push(plain(
+        // Nobody has them, so nothing that is closed or shared helps.
+        return vec![plain(
             "unreserve",
             "every port of the range is reserved: take some out of \
              net.ipv4.ip_local_reserved_ports, or move the range",
-        ));
+        )];
     }
     if tcp && time_wait > 0 {
         list.push(plain(
