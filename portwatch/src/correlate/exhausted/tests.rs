@@ -286,6 +286,8 @@ fn a_reserved_range_has_no_ports() {
         conflict.message
     );
     assert_eq!(conflict.advice[0].id, "unreserve");
+    assert_eq!(conflict.advice.len(), 1);
+    assert!(!conflict.message.contains("share"), "{}", conflict.message);
 }
 
 /// The process of a closed connection is remembered; who it is not is not said.
