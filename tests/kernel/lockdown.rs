@@ -287,7 +287,8 @@ fn a_kernel_that_hides_its_tracepoints_is_traced_blindly() -> Result<()> {
         "mount -t tmpfs none /sys/kernel/security; \
          echo 'none integrity [confidentiality]' > /sys/kernel/security/lockdown; \
          mount -t tmpfs none /sys/kernel/tracing/events/syscalls/sys_exit_bind",
-    );
+    )
+    .under(&["env", "PORTWATCH_BACKEND=tracepoint"]);
     let ((made, binder), trace) = machine.trace(&stage.netns, &[], |_| {
         let made = make::listener(&stage.netns)?;
         let mut binder = Puppet::start(&stage.netns, "made-binder")?;
