@@ -37,10 +37,10 @@ pub trait Outlet: Send {
     /// Lines dropped since the start.
     fn dropped(&self) -> u64;
 
-    /// Waits until every line is written, at most [`PATIENCE`].
+    /// Waits until every line is written, for [`PATIENCE`] at most while nothing goes out.
     ///
     /// # Errors
-    /// [`SinkError::Stalled`] when it took longer.
+    /// [`SinkError::Stalled`] when nothing went out for so long.
     fn flush(&mut self) -> Result<(), SinkError>;
 
     /// Writes the lines that follow to `data`.

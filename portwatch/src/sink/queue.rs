@@ -16,12 +16,16 @@ use super::outlet::{Loss, Outlet, PATIENCE, failed};
 use super::writer::LineWriter;
 use backlog::{Backlog, Item};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Bytes that wait at most, those of the reserve excepted.
 pub const CAPACITY: usize = 8 << 20;
+
+/// Bytes that are written at once, as many as a pipe takes: a slow reader is seen to go on.
+const PIECE: usize = 64 << 10;
 
 /// The side that fills the queue.
 pub struct Queue {
@@ -36,6 +40,8 @@ struct Shared {
     filled: Condvar,
     /// Everything is written, or the writer gave up.
     drained: Condvar,
+    /// Pieces that went out.
+    written: AtomicU64,
 }
 
 struct State {
@@ -76,6 +82,7 @@ impl Queue {
             }),
             filled: Condvar::new(),
             drained: Condvar::new(),
+            written: AtomicU64::new(0),
         });
         let theirs = Arc::clone(&shared);
         thread::Builder::new()
@@ -119,15 +126,23 @@ impl Outlet for Queue {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         let busy = |state: &mut State| {
             state.failure.is_none() && (state.writing || !state.backlog.is_empty())
         };
-        let (mut state, waited) = self
-            .shared
-            .drained
-            .wait_timeout_while(state, self.patience, busy)
-            .unwrap_or_else(PoisonError::into_inner);
+        // A reader that is slow gets everything; one that reads nothing any more is not waited for.
+        let (mut state, waited) = loop {
+            let before = self.shared.written.load(Ordering::Relaxed);
+            let (now, waited) = self
+                .shared
+                .drained
+                .wait_timeout_while(state, self.patience, busy)
+                .unwrap_or_else(PoisonError::into_inner);
+            if !waited.timed_out() || self.shared.written.load(Ordering::Relaxed) == before {
+                break (now, waited);
+            }
+            state = now;
+        };
         if let Some(failure) = &mut state.failure {
             return Err(self.told(failure));
         }
@@ -185,7 +200,7 @@ impl Shared {
             state.writing = true;
             let items = state.backlog.take();
             drop(state);
-            if let Err(error) = write(&mut writer, items) {
+            if let Err(error) = self.write(&mut writer, items) {
                 let mut state = self.lock();
                 state.failure = Some(Failure {
                     kind: error.kind(),
@@ -199,14 +214,23 @@ impl Shared {
             }
         }
     }
-}
 
-fn write(writer: &mut LineWriter, items: Vec<Item>) -> io::Result<()> {
-    for item in items {
-        match item {
-            Item::Line(line) => writer.write(&line)?,
-            Item::Replace(data) => writer.replace(data)?,
+    fn write(&self, writer: &mut LineWriter, items: Vec<Item>) -> io::Result<()> {
+        for item in items {
+            match item {
+                Item::Line(line) => writer.write(&line)?,
+                Item::Replace(data) => writer.replace(data)?,
+            }
+            if writer.waiting() >= PIECE {
+                self.hand_over(writer)?;
+            }
         }
+        self.hand_over(writer)
     }
-    writer.flush()
+
+    fn hand_over(&self, writer: &mut LineWriter) -> io::Result<()> {
+        writer.flush()?;
+        self.written.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
