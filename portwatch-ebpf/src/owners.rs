@@ -195,7 +195,8 @@ pub(crate) fn listens_before(sk: u64, owner: &Owner, new_socket: bool) {
 /// connection; null if none is known, or several are.
 ///
 /// Where no hook saw a listener get it, it is older than the hooks or a subflow of MPTCP, which has no
-/// cookie. A socket with a cookie that nobody saw being accepted was opened otherwise, or is forgotten.
+/// cookie: then only a listener that is as old can have got it for certain. A socket with a cookie that
+/// nobody saw being accepted was opened otherwise, or is forgotten.
 #[inline(always)]
 pub(crate) fn last_listener(cookie: u64, sk: u64) -> *const Owner {
     let found = any_listener(sk);
@@ -204,11 +205,10 @@ pub(crate) fn last_listener(cookie: u64, sk: u64) -> *const Owner {
     }
     // SAFETY: a value of a map, which stays mapped.
     let (unproven, since) = unsafe { ((*found).unproven, (*found).taken_at) };
-    let accepted_at = if cookie == 0 { 0 } else { accepted_at(cookie) };
-    let may_have_got_it = if accepted_at == 0 {
-        cookie == 0
+    let may_have_got_it = if cookie == 0 {
+        since == 0
     } else {
-        since <= accepted_at
+        accepted_at(cookie) != 0 && since <= accepted_at(cookie)
     };
     if unproven & Owner::CONTESTED != 0 || !may_have_got_it {
         return core::ptr::null();

@@ -19,6 +19,11 @@ fn a_connection_that_a_child_closed_last() -> Result<()> {
     };
     duel.connects_from(PORT)?;
     let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
+    closed_by_child(duel, child)
+}
+
+/// The holder closes its connection, then its child ends: the holder is told.
+fn closed_by_child(mut duel: Duel, child: u32) -> Result<()> {
     duel.holder.tell(&Op::Close(1))?;
     end(child)?;
     let conflict = orphaned(&mut duel)?;
@@ -146,11 +151,7 @@ fn an_older_connection_that_a_child_closed_last() -> Result<()> {
     duel.connects_from(PORT)?;
     duel.trace()?;
     let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
-    duel.holder.tell(&Op::Close(1))?;
-    end(child)?;
-    let conflict = orphaned(&mut duel)?;
-    is(&conflict, "orphan", &[(duel.holder_pid(), false)])?;
-    duel.end()
+    closed_by_child(duel, child)
 }
 
 /// Of several that have an older socket the one that made it is remembered, whatever their numbers.
@@ -165,11 +166,7 @@ fn an_older_connection_of_several_is_of_whoever_made_it() -> Result<()> {
     let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
     ensure!(child < duel.holder_pid(), "{child} is not met first");
     duel.trace()?;
-    duel.holder.tell(&Op::Close(1))?;
-    end(child)?;
-    let conflict = orphaned(&mut duel)?;
-    is(&conflict, "orphan", &[(duel.holder_pid(), false)])?;
-    duel.end()
+    closed_by_child(duel, child)
 }
 
 /// A listener in a message had the port at the failure; whoever threw the message away meanwhile is

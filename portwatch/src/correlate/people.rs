@@ -146,7 +146,6 @@ pub fn who(
 /// Somebody else had the socket last than the process that took its port: a child, or whoever got it
 /// in a message. Both are told; where it cannot be said who closed it, nobody is.
 fn closed(closer: &Owner, owner: Option<&Owner>, facts: &EventFacts, anchor: ClockAnchor) -> Who {
-    // Whoever threw away a message with it never had it.
     if closer.tgid.0 == 0 {
         return nobody();
     }
