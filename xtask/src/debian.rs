@@ -31,7 +31,8 @@ pub(crate) fn install() -> Result<()> {
     apt_install(
         "install Debian's rustc and its sources",
         &["rustc-web", "rust-web-src"],
-    )?;
+    )
+    .context("rustc-web and rust-web-src are in Debian 12's security suite")?;
     let scratch = machine::scratch();
     let mut gap = Toolchain::Distribution.check(&scratch).err();
     if gap == Some(Gap::Rustc) {
@@ -169,11 +170,7 @@ pub(crate) fn apt_get(what: &str, args: &[&str]) -> Result<()> {
         .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
         .args(args);
     Step::new(what, command)
-        .fix(format!(
-            "`apt-get {}` as root tells more; rustc-web and rust-web-src are in Debian 12's \
-             security suite",
-            args.join(" ")
-        ))
+        .fix(format!("`apt-get {}` as root tells more", args.join(" ")))
         .limit(APT_LIMIT)
         .quietly()
 }

@@ -9,6 +9,7 @@ mod boot;
 mod guest;
 mod image;
 mod kernel;
+mod qemu;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use crate::{
 };
 pub(crate) use guest::{Backend, Extent};
 pub(crate) use kernel::Series;
+use qemu::Qemu;
 
 /// What `cargo xtask vm` takes.
 #[derive(Args)]
@@ -107,6 +109,7 @@ pub(crate) fn run(
         return Ok(());
     }
     boot::install()?;
+    let qemu = Qemu::get()?;
     let suites = Suites::build(portwatch)?;
     let mut failed = Vec::new();
     let mut ready = Vec::new();
@@ -131,7 +134,7 @@ pub(crate) fn run(
             .map(|(kernel, image)| {
                 let guest = scope.spawn(|| {
                     let mut report = Report::default();
-                    let done = boot::boot(kernel, image, &mut report);
+                    let done = boot::boot(&qemu, kernel, image, &mut report);
                     (done, report)
                 });
                 (kernel, guest)

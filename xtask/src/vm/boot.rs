@@ -1,24 +1,22 @@
-//! QEMU: installed where it is missing, run, listened to.
+//! A guest: what makes its image is installed where it is missing, QEMU is run and listened to.
 
 use std::{
     env,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 
-use super::{guest, kernel::Kernel};
+use super::{guest, kernel::Kernel, qemu::Qemu};
 use crate::{
     debian, machine,
     step::{Step, say},
     test::Report,
 };
 
-/// Program and package of what is needed, QEMU's firmware aside.
-const TOOLS: [(&str, &str); 5] = [
-    ("qemu-system-x86_64", "qemu-system-x86"),
+/// Program and package of what makes an image.
+const TOOLS: [(&str, &str); 4] = [
     ("cpio", "cpio"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
@@ -50,19 +48,15 @@ pub(super) fn install() -> Result<()> {
         return Ok(());
     }
     debian::apt_get("fetch the package lists", &["update"])?;
-    let mut packages = missing;
-    if packages.contains(&"qemu-system-x86") {
-        packages.push("seabios");
-    }
-    debian::apt_install("install QEMU and what makes its images", &packages)
+    debian::apt_install("install what makes images for QEMU", &missing)
 }
 
 /// Runs a guest to its end; its console is shown as it comes, and kept.
-pub(super) fn boot(kernel: &Kernel, image: &Path, report: &mut Report) -> Result<()> {
+pub(super) fn boot(qemu: &Qemu, kernel: &Kernel, image: &Path, report: &mut Report) -> Result<()> {
     let log = super::folder()
         .join(kernel.series.name())
         .join("serial.log");
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = qemu.command()?;
     qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"])
         .args(["-smp", "2", "-m", "3G"])
         .args(["-nodefaults", "-no-user-config", "-display", "none"])
