@@ -70,18 +70,16 @@ impl Pipeline {
         self
     }
 
-    /// The record is sound, would only make a line that nobody asked for, and there is no capture
-    /// that wants it: [`Self::record`] would do nothing.
+    /// Such a record would only make a line that nobody asked for, and there is no capture that wants
+    /// it: [`Self::record`] would do nothing.
     #[inline]
     #[must_use]
-    pub fn ignores(&self, record: &[u8]) -> bool {
-        let Some(traffic) = decode::traffic(record).filter(|_| self.tap.is_none()) else {
-            return false;
-        };
-        !self.filter.asks(match traffic {
+    pub fn ignores(&self, traffic: Traffic) -> bool {
+        let name = match traffic {
             Traffic::Assign => EventName::Assign,
             Traffic::Release => EventName::Release,
-        })
+        };
+        self.tap.is_none() && !self.filter.asks(name)
     }
 
     /// Takes one record all the way.

@@ -1,12 +1,13 @@
 //! The records that come next in a block, with the numbers of their contexts and sockets.
 //!
-//! What these numbers name lies anywhere in megabytes. Touched for several records at once it is
-//! brought near at once; each in its turn would wait for its own.
+//! The contexts lie anywhere in megabytes. Touched for several records at once they are brought near
+//! at once; each in its turn would wait for its own.
 
+use super::contexts::Patterns;
 use super::pack::{NUMBERS, RECORD};
 use super::plan::Plan;
-use super::seen::{Patterns, Seen};
 use super::streams::{Streams, Wrong};
+use crate::decode::Traffic;
 
 /// Records that are looked at together.
 const AHEAD: usize = 16;
@@ -20,6 +21,8 @@ pub(super) struct Next {
     /// Numbers of those that are not new; 0 where the layout has none.
     pub(super) context: usize,
     pub(super) socket: usize,
+    /// What it is, if its context tells: then nothing else of it is needed.
+    pub(super) traffic: Option<Traffic>,
 }
 
 /// Those that are known and were not taken yet.
@@ -55,7 +58,6 @@ impl Ahead {
         streams: &mut Streams,
         plans: &[Plan],
         contexts: &Patterns,
-        sockets: &Seen,
     ) -> Result<(), Wrong> {
         self.clear();
         for place in &mut self.records {
@@ -63,7 +65,7 @@ impl Ahead {
                 break;
             };
             let mark = streams.mark(NUMBERS);
-            match next(op, streams, plans) {
+            match next(op, streams, plans, contexts) {
                 Ok(next) => {
                     streams.op();
                     self.end += 1;
@@ -78,8 +80,9 @@ impl Ahead {
         }
         // By itself: the shorter this is, the more of them are on their way together.
         let mut touched = 0;
-        for next in self.records.iter().take(self.end) {
-            touched ^= contexts.touch(next.context) ^ sockets.touch(next.socket);
+        let records = self.records.iter().take(self.end);
+        for next in records.filter(|next| next.traffic.is_none()) {
+            touched ^= contexts.touch(next.context);
         }
         std::hint::black_box(touched);
         Ok(())
@@ -87,7 +90,7 @@ impl Ahead {
 }
 
 #[inline]
-fn next(op: u8, streams: &mut Streams, plans: &[Plan]) -> Result<Next, Wrong> {
+fn next(op: u8, streams: &mut Streams, plans: &[Plan], contexts: &Patterns) -> Result<Next, Wrong> {
     let op = usize::from(op - RECORD);
     let layout = op / 4;
     let plan = plans.get(layout).ok_or(Wrong::Layout)?;
@@ -100,6 +103,7 @@ fn next(op: u8, streams: &mut Streams, plans: &[Plan]) -> Result<Next, Wrong> {
     };
     if !new_context && plan.context.len > 0 {
         next.context = streams.index(NUMBERS)?;
+        next.traffic = contexts.told(next.context, layout);
     }
     if !new_socket && plan.socket.len > 0 {
         next.socket = streams.index(NUMBERS)?;

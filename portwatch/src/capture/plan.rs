@@ -1,6 +1,7 @@
 //! A layout made ready for use: the steps of each home, and where their bytes lie.
 
 use super::layout::{Code, Home, Layout};
+use crate::decode::looked_at;
 use std::ops::Range;
 
 /// Bytes between two ranges that are copied along with them.
@@ -34,6 +35,8 @@ pub(super) struct Part {
     pub(super) len: usize,
     /// No field needs anything but its own column.
     pub(super) plain: bool,
+    /// The columns of the fields that set the clock.
+    pub(super) clocks: Vec<usize>,
 }
 
 impl Part {
@@ -64,6 +67,9 @@ pub(super) struct Plan {
     pub(super) context: Part,
     pub(super) socket: Part,
     pub(super) own: Part,
+    /// What [`crate::decode::traffic`] says of a record is a matter of its context alone, and its
+    /// socket can be kept without it.
+    pub(super) told_by_context: bool,
 }
 
 impl Plan {
@@ -104,6 +110,7 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
         context: Part::default(),
         socket: Part::default(),
         own: Part::default(),
+        told_by_context: false,
     };
     for (field, &(offset, width)) in layout.fields.iter().zip(&places) {
         let code = field.code().unwrap_or(Code::Raw);
@@ -116,6 +123,9 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
             Home::Context => &mut plan.context,
             Home::Socket => &mut plan.socket,
         };
+        if code == Code::Time {
+            part.clocks.push(*columns);
+        }
         part.steps.push(Step {
             offset,
             width,
@@ -141,6 +151,16 @@ fn plan(layout: &Layout, columns: &mut usize) -> Plan {
             }
         }
     }
+    let told = looked_at(layout.kind).is_some_and(|places| {
+        let in_context = |place: &Range<usize>| {
+            let ranges = &plan.context.ranges;
+            ranges
+                .iter()
+                .any(|range| range.start <= place.start && place.end <= range.end)
+        };
+        places.iter().all(in_context)
+    });
+    plan.told_by_context = told && plan.socket.plain;
     plan
 }
 
@@ -159,6 +179,17 @@ pub(super) fn get<const W: usize>(record: &[u8], offset: usize) -> u64 {
 pub(super) fn set<const W: usize>(record: &mut [u8], offset: usize, value: u64) {
     if let Some(bytes) = record.get_mut(offset..offset + W) {
         bytes.copy_from_slice(&value.to_le_bytes()[..W]);
+    }
+}
+
+/// Writes the number of 1, 2, 4 or 8 bytes at `offset`.
+#[inline]
+pub(super) fn put_number(record: &mut [u8], offset: usize, width: usize, value: u64) {
+    match width {
+        1 => set::<1>(record, offset, value),
+        2 => set::<2>(record, offset, value),
+        4 => set::<4>(record, offset, value),
+        _ => set::<8>(record, offset, value),
     }
 }
 

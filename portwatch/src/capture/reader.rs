@@ -9,6 +9,7 @@ use super::error::{CaptureError, Damage};
 use super::header::{CaptureHeader, MAGIC as FILE_MAGIC};
 use super::input::{Input, Step};
 use super::unpack::{Passed, Unpacker};
+use crate::decode::Traffic;
 use std::collections::VecDeque;
 use std::io::Read;
 
@@ -135,9 +136,9 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Goes behind the records that come next, stand in the block that is read, and that `passes`
-    /// lets go by, from their bytes as they are stored: nobody needs them.
-    pub fn pass_over(&mut self, passes: impl FnMut(&[u8]) -> bool) -> Passed {
+    /// Goes behind the records that come next, stand in the block that is read, and of whose kind
+    /// `passes` lets all go by: nobody needs them.
+    pub fn pass_over(&mut self, passes: impl FnMut(Traffic) -> bool) -> Passed {
         let mut passed = Passed::default();
         if self.told.is_empty() && self.unpacker.pass_over(&mut passed, passes).is_err() {
             self.spoiled();

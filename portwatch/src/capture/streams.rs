@@ -5,9 +5,9 @@ use super::error::CaptureError;
 use super::layout::Code;
 use super::pack::{COLUMNS, OPS, STRINGS};
 use super::plan::{Part, Step, number, set};
-use super::still::{Still, naps};
 use super::varint::{Cursor, take, unzigzag};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +41,15 @@ impl From<Wrong> for CaptureError {
 
 /// What is left of a stream, and the last value of its field.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Column {
-    pub(super) left: Cursor,
+struct Column {
+    left: Cursor,
     last: u64,
+    /// All that is left is zeros; `None` as long as nobody has looked.
+    zeros: Option<bool>,
 }
+
+/// Values that are read together, a power of two.
+const AT_ONCE: usize = 64;
 
 /// The streams of a payload, and what their numbers are differences to.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub(super) struct Streams {
     payload: Vec<u8>,
     /// Those of no field, and a column for each field.
     streams: Vec<Column>,
+    /// By column: the values that were asked for, and those before them.
+    values: Vec<Vec<u64>>,
     pub(super) clock: u64,
 }
 
@@ -61,6 +68,7 @@ impl Streams {
         Self {
             payload: Vec::new(),
             streams: vec![Column::default(); COLUMNS + columns],
+            values: vec![Vec::new(); columns],
             clock: 0,
         }
     }
@@ -68,6 +76,7 @@ impl Streams {
     /// Nothing is left to be read.
     pub(super) fn forget(&mut self) {
         self.streams.fill(Column::default());
+        self.values.iter_mut().for_each(Vec::clear);
     }
 
     /// Begins a payload, and gives the one before in its place.
@@ -144,13 +153,23 @@ impl Streams {
 
     /// The next byte string.
     pub(super) fn string(&mut self) -> Result<Bytes, Wrong> {
+        let place = self.string_place()?;
+        self.copy(place).ok_or(Wrong::Cut)
+    }
+
+    /// Where the next byte string lies, behind which it goes.
+    pub(super) fn string_place(&mut self) -> Result<Range<usize>, Wrong> {
         let length = usize::try_from(self.varint(STRINGS)?).map_err(|_| Wrong::Cut)?;
-        let place = &mut self.streams[STRINGS].left;
-        let end = place.at.checked_add(length).filter(|&end| end <= place.end);
-        let bytes = self.payload.get(place.at..end.ok_or(Wrong::Cut)?);
-        let bytes = Bytes::copy_from_slice(bytes.ok_or(Wrong::Cut)?);
-        place.at += length;
-        Ok(bytes)
+        let left = &mut self.streams[STRINGS].left;
+        let end = left.at.checked_add(length).filter(|&end| end <= left.end);
+        let place = left.at..end.ok_or(Wrong::Cut)?;
+        left.at = place.end;
+        Ok(place)
+    }
+
+    /// The bytes that lie there.
+    pub(super) fn copy(&self, place: Range<usize>) -> Option<Bytes> {
+        self.payload.get(place).map(Bytes::copy_from_slice)
     }
 
     /// The fields of a part.
@@ -179,7 +198,7 @@ impl Streams {
         record: &mut [u8],
         born: Option<u64>,
     ) -> Result<(), Wrong> {
-        let Column { left, last } = &mut self.streams[COLUMNS + step.column];
+        let Column { left, last, .. } = &mut self.streams[COLUMNS + step.column];
         if step.code == Code::Raw {
             let value = left.raw::<W>(&self.payload).ok_or(Wrong::Cut)?;
             set::<W>(record, step.offset, value);
@@ -204,44 +223,92 @@ impl Streams {
         Ok(())
     }
 
-    /// The fields of a part that is plain: `still` holds them as they were last, and takes what has
-    /// changed since.
+    /// Goes behind the fields of a part, but only as far as the clock needs.
     #[inline]
-    pub(super) fn changes(&mut self, part: &Part, still: &mut Still) -> Result<(), Wrong> {
-        let Still { bytes, awake, .. } = still.next(part, &mut self.streams[COLUMNS..]);
-        let mut idle = false;
-        for &at in &*awake {
-            let step = &part.steps[usize::from(at)];
-            idle |= match step.width {
-                1 => self.change::<1>(step, bytes)?,
-                2 => self.change::<2>(step, bytes)?,
-                4 => self.change::<4>(step, bytes)?,
-                _ => self.change::<8>(step, bytes)?,
-            };
-        }
-        if idle {
-            still.lull(part, &self.streams[COLUMNS..], &self.payload);
+    pub(super) fn pass(&mut self, part: &Part) -> Result<(), Wrong> {
+        for column in &part.clocks {
+            let left = &mut self.streams[COLUMNS + column].left;
+            let difference = left.take(&self.payload).ok_or(Wrong::Cut)?;
+            self.clock = self.clock.wrapping_add(unzigzag(difference));
         }
         Ok(())
     }
 
-    /// A field of `W` bytes of such a part; whether it will stand still for long.
+    /// The rest of that, for so many of the part.
+    pub(super) fn catch_up(&mut self, part: &Part, count: usize) -> Result<(), Wrong> {
+        for step in &part.steps {
+            let Column { left, last, .. } = &mut self.streams[COLUMNS + step.column];
+            match step.code {
+                Code::Time => {}
+                Code::Raw => left.skip(step.width, count).ok_or(Wrong::Cut)?,
+                Code::Last => {
+                    for _ in 0..count {
+                        let difference = left.take(&self.payload).ok_or(Wrong::Cut)?;
+                        *last = last.wrapping_add(unzigzag(difference));
+                    }
+                }
+                Code::Clock | Code::Born | Code::Like(_) => {
+                    for _ in 0..count {
+                        left.take(&self.payload).ok_or(Wrong::Cut)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A field of a plain part, of which there were `at` before.
     #[inline]
-    fn change<const W: usize>(&mut self, step: &Step, bytes: &mut [u8]) -> Result<bool, Wrong> {
-        let Column { left, last } = &mut self.streams[COLUMNS + step.column];
+    pub(super) fn value(&mut self, step: &Step, at: usize) -> Result<u64, Wrong> {
+        let column = &mut self.streams[COLUMNS + step.column];
+        if column.zeros == Some(true) {
+            return column.zero(at);
+        }
         if step.code == Code::Raw {
-            let value = left.raw::<W>(&self.payload).ok_or(Wrong::Cut)?;
-            set::<W>(bytes, step.packed, value);
-            return Ok(false);
+            let mut there = column.left;
+            there.skip(step.width, at).ok_or(Wrong::Cut)?;
+            let bytes = self.payload.get(there.at..there.end).ok_or(Wrong::Cut)?;
+            let value = bytes.len() >= step.width;
+            return value
+                .then(|| number(bytes, 0, step.width))
+                .ok_or(Wrong::Cut);
         }
-        let difference = unzigzag(left.take(&self.payload).ok_or(Wrong::Cut)?);
-        if difference == 0 {
-            // It stands there already.
-            let ahead = self.payload.get(left.at..left.end);
-            return Ok(ahead.is_some_and(naps));
+        let Some(values) = self.values.get_mut(step.column) else {
+            return Err(Wrong::Streams);
+        };
+        match values.get(at) {
+            Some(value) => Ok(*value),
+            None => column.read(values, at, &self.payload),
         }
-        *last = last.wrapping_add(difference);
-        set::<W>(bytes, step.packed, *last);
-        Ok(false)
+    }
+}
+
+impl Column {
+    /// The value with number `at` where all are zeros.
+    #[inline]
+    fn zero(&self, at: usize) -> Result<u64, Wrong> {
+        let there = at < self.left.end - self.left.at;
+        there.then_some(0).ok_or(Wrong::Cut)
+    }
+
+    /// Reads on, up to the value with number `at` and as far as that is cheap.
+    fn read(&mut self, values: &mut Vec<u64>, at: usize, payload: &[u8]) -> Result<u64, Wrong> {
+        if values.is_empty() {
+            // Most columns stand still from one end to the other.
+            let bytes = payload.get(self.left.at..self.left.end).unwrap_or_default();
+            let zeros = || bytes.iter().all(|byte| *byte == 0);
+            if *self.zeros.get_or_insert_with(zeros) {
+                return self.zero(at);
+            }
+        }
+        values.reserve(AT_ONCE);
+        while values.len() <= at | (AT_ONCE - 1) {
+            let Some(difference) = self.left.take(payload) else {
+                break;
+            };
+            self.last = self.last.wrapping_add(unzigzag(difference));
+            values.push(self.last);
+        }
+        values.get(at).copied().ok_or(Wrong::Cut)
     }
 }

@@ -3,18 +3,20 @@
 
 use super::ahead::{Ahead, Next};
 use super::compat;
+use super::contexts::Patterns;
 use super::error::CaptureError;
 use super::input::{Input, Step, Stored};
 use super::layout::{Layout, RECORD_MAX};
 use super::pack::{DRAINED, FACT, FACT_AGAIN, NOTE, NUMBERS, RAW, TICK};
 use super::plan::{Plan, plans};
-use super::seen::{Patterns, Seen};
-use super::still::Still;
+use super::sockets::Sockets;
 use super::streams::{Streams, Wrong};
 use super::varint::unzigzag;
 use crate::decode::event::Ktime;
+use crate::decode::{Traffic, traffic};
 use crate::source::RawRecord;
 use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 
 /// Gives the inputs of one block.
 #[derive(Debug)]
@@ -26,16 +28,23 @@ pub(super) struct Unpacker {
     contexts: Patterns,
     /// By context: the number of its usual answer.
     usual: Vec<Option<u32>>,
-    sockets: Seen,
-    /// By layout: its last socket.
-    still: Vec<Still>,
-    facts: Vec<Bytes>,
+    sockets: Sockets,
+    /// By layout: how many records were passed over whose own fields were not.
+    owed: Vec<usize>,
+    facts: Vec<Fact>,
     /// A record is made here.
     bench: Box<[u8; RECORD_MAX]>,
     /// The one on the bench is still to be given.
     ready: Option<Made>,
     /// Records that are given, side by side.
     arena: BytesMut,
+}
+
+/// An answer, whose bytes are taken out of the payload when somebody wants them.
+#[derive(Debug)]
+struct Fact {
+    place: Range<usize>,
+    bytes: Option<Bytes>,
 }
 
 /// A record on the bench.
@@ -62,16 +71,15 @@ impl Unpacker {
     /// For the sound layouts of a header.
     pub(super) fn new(layouts: &[Layout], abi: u32) -> Self {
         let (plans, columns) = plans(layouts);
-        let widest = plans.iter().map(|plan| plan.socket.len).max();
         Self {
             abi,
-            still: plans.iter().map(|_| Still::default()).collect(),
+            owed: vec![0; plans.len()],
             plans,
             streams: Streams::new(columns),
             ahead: Ahead::default(),
             contexts: Patterns::default(),
             usual: Vec::new(),
-            sockets: Seen::new(widest.unwrap_or(0)),
+            sockets: Sockets::default(),
             facts: Vec::new(),
             bench: Box::new([0; RECORD_MAX]),
             ready: None,
@@ -83,13 +91,11 @@ impl Unpacker {
     pub(super) fn load(&mut self, payload: &mut Vec<u8>) -> Result<(), CaptureError> {
         self.contexts.clear();
         self.usual.clear();
-        self.sockets.clear();
+        self.sockets.clear(self.plans.len());
         self.facts.clear();
         self.ready = None;
         self.ahead.clear();
-        for (still, plan) in self.still.iter_mut().zip(&self.plans) {
-            still.begin(&plan.socket);
-        }
+        self.owed.fill(0);
         Ok(self.streams.load(payload)?)
     }
 
@@ -104,23 +110,48 @@ impl Unpacker {
     pub(super) fn pass_over(
         &mut self,
         passed: &mut Passed,
-        mut passes: impl FnMut(&[u8]) -> bool,
+        mut passes: impl FnMut(Traffic) -> bool,
     ) -> Result<(), CaptureError> {
         while self.ready.is_none()
             && let Some(next) = self.next_record()?
         {
-            let made = self.record(next)?;
-            if !passes(&self.bench[..made.size]) {
-                self.ready = Some(made);
-                break;
+            let (context, told) = match next.traffic {
+                Some(traffic) => (Some(next.context), Some(traffic)),
+                None => {
+                    let context = self.context(&next)?;
+                    (context, self.told(&next, context))
+                }
+            };
+            if told.is_some_and(&mut passes) {
+                self.skip(&next)?;
+            } else {
+                if next.traffic.is_some() {
+                    self.context(&next)?;
+                }
+                let made = self.rest(&next, context)?;
+                let record = &self.bench[..made.size];
+                if told.is_some() || !traffic(record).is_some_and(&mut passes) {
+                    self.ready = Some(made);
+                    break;
+                }
             }
             passed.records += 1;
             passed.last = passed.last.max(Ktime(self.streams.clock));
-            if self.is_answered() {
-                self.answers(made.context)?;
+            while let Some(op) = self.next_answer() {
+                self.answer(op, context)?;
             }
         }
         Ok(())
+    }
+
+    /// What the record is whose context lies on the bench, if that tells; kept for those that have
+    /// the same.
+    fn told(&mut self, next: &Next, context: Option<usize>) -> Option<Traffic> {
+        let plan = self.plans.get(next.layout)?;
+        let context = context.filter(|_| plan.told_by_context)?;
+        let traffic = traffic(self.bench.get(..plan.size)?)?;
+        self.contexts.tell(context, traffic);
+        Some(traffic)
     }
 
     /// The next input; `None` at the block's end.
@@ -129,7 +160,7 @@ impl Unpacker {
         let ready = match self.ready.take() {
             Some(made) => Some(made),
             None => match self.next_record()? {
-                Some(next) => Some(self.record(next)?),
+                Some(next) => Some(self.record(&next)?),
                 None => None,
             },
         };
@@ -181,46 +212,60 @@ impl Unpacker {
             streams,
             plans,
             contexts,
-            sockets,
             ..
         } = self;
         if ahead.is_empty() {
-            ahead.look(streams, plans, contexts, sockets)?;
+            ahead.look(streams, plans, contexts)?;
         }
         Ok(ahead.take())
     }
 
-    /// An answer comes next.
+    /// The operation of an answer, if one comes next.
     #[inline]
-    fn is_answered(&self) -> bool {
-        self.ahead.is_empty() && matches!(self.streams.peek(), Some(FACT | FACT_AGAIN))
+    fn next_answer(&mut self) -> Option<u8> {
+        let op = self.streams.peek().filter(|_| self.ahead.is_empty())?;
+        let is_answer = matches!(op, FACT | FACT_AGAIN);
+        is_answer.then(|| self.streams.op()).flatten()
+    }
+
+    /// The number of that answer, behind an input of a context.
+    fn answer(&mut self, op: u8, context: Option<usize>) -> Result<usize, Wrong> {
+        let number = if op == FACT {
+            let place = self.streams.string_place()?;
+            self.facts.push(Fact { place, bytes: None });
+            self.facts.len() - 1
+        } else {
+            self.streams.index(NUMBERS)?
+        };
+        if number >= self.facts.len() {
+            return Err(Wrong::Number);
+        }
+        if let Some(usual) = context.and_then(|context| self.usual.get_mut(context)) {
+            usual.get_or_insert(u32::try_from(number).map_err(|_| Wrong::Number)?);
+        }
+        Ok(number)
     }
 
     /// The answers behind an input, and the usual one of its context.
-    fn answers(&mut self, at: Option<usize>) -> Result<Stored, Wrong> {
+    fn answers(&mut self, context: Option<usize>) -> Result<Stored, Wrong> {
         let mut answers = Stored::Nothing;
-        while self.is_answered()
-            && let Some(op) = self.streams.op()
-        {
-            let number = match op {
-                FACT => {
-                    let bytes = self.streams.string()?;
-                    self.facts.push(bytes);
-                    self.facts.len() - 1
-                }
-                _ => self.streams.index(NUMBERS)?,
-            };
-            let bytes = self.facts.get(number).ok_or(Wrong::Number)?.clone();
-            if let Some(usual) = at.and_then(|at| self.usual.get_mut(at)) {
-                usual.get_or_insert(u32::try_from(number).map_err(|_| Wrong::Number)?);
-            }
-            answers.push(bytes);
+        while let Some(op) = self.next_answer() {
+            let number = self.answer(op, context)?;
+            answers.push(self.fact(number)?);
         }
-        let usual = at.and_then(|at| self.usual.get(at).copied().flatten());
-        if let Some(bytes) = usual.and_then(|number| self.facts.get(number as usize)) {
-            answers.push(bytes.clone());
+        let usual = context.and_then(|context| self.usual.get(context).copied().flatten());
+        if let Some(number) = usual {
+            answers.push(self.fact(number as usize)?);
         }
         Ok(answers)
+    }
+
+    fn fact(&mut self, number: usize) -> Result<Bytes, Wrong> {
+        let Fact { place, bytes } = self.facts.get_mut(number).ok_or(Wrong::Number)?;
+        if bytes.is_none() {
+            *bytes = self.streams.copy(place.clone());
+        }
+        bytes.clone().ok_or(Wrong::Cut)
     }
 
     /// The record on the bench.
@@ -233,62 +278,82 @@ impl Unpacker {
         Input::Record(RawRecord::new(compat::upgrade(self.abi, record)))
     }
 
-    /// Makes a record by its layout.
+    /// Goes behind a record whose context is known or on the bench; what others build on is kept.
     #[inline]
-    fn record(&mut self, next: Next) -> Result<Made, Wrong> {
+    fn skip(&mut self, next: &Next) -> Result<(), Wrong> {
+        let plan = self.plans.get(next.layout).ok_or(Wrong::Layout)?;
+        let owed = self.owed.get_mut(next.layout).ok_or(Wrong::Layout)?;
+        if next.new_socket {
+            let kept = self.sockets.push(next.layout, &plan.socket);
+            kept.ok_or(Wrong::Streams)?;
+        } else if plan.socket.len > 0 {
+            let known = self.sockets.has(next.socket, &plan.socket, &self.plans);
+            known.then_some(()).ok_or(Wrong::Number)?;
+        }
+        *owed += 1;
+        self.streams.pass(&plan.own)?;
+        if next.new_socket {
+            self.sockets.born(self.streams.clock);
+        }
+        Ok(())
+    }
+
+    /// Makes a record by its layout.
+    fn record(&mut self, next: &Next) -> Result<Made, Wrong> {
+        let context = self.context(next)?;
+        self.rest(next, context)
+    }
+
+    /// Lays the context of a record on the bench; its number.
+    fn context(&mut self, next: &Next) -> Result<Option<usize>, Wrong> {
+        let plan = self.plans.get(next.layout).ok_or(Wrong::Layout)?;
+        let record = self.bench.get_mut(..plan.size).ok_or(Wrong::Layout)?;
+        if !next.new_context && plan.context.len > 0 {
+            let contexts = &self.contexts;
+            let known = contexts.put(next.context, next.layout, &plan.context, record);
+            known.ok_or(Wrong::Number)?;
+            return Ok(Some(next.context));
+        }
+        record.fill(0);
+        if !next.new_context {
+            return Ok(None);
+        }
+        self.streams.part(&plan.context, record, None)?;
+        let number = self.contexts.push(next.layout, &plan.context, record);
+        self.usual.push(None);
+        Ok(Some(number.ok_or(Wrong::Streams)?))
+    }
+
+    /// Makes the rest of a record whose context lies on the bench.
+    fn rest(&mut self, next: &Next, context: Option<usize>) -> Result<Made, Wrong> {
         let Self {
             plans,
             streams,
-            contexts,
-            usual,
             sockets,
-            still,
+            owed,
             bench,
             ..
         } = self;
-        let Next {
-            layout,
-            new_context,
-            new_socket,
-            ..
-        } = next;
-        let plan = plans.get(layout).ok_or(Wrong::Layout)?;
+        let plan = plans.get(next.layout).ok_or(Wrong::Layout)?;
         let record = bench.get_mut(..plan.size).ok_or(Wrong::Layout)?;
-        let mut context = None;
-        if new_context || plan.context.len == 0 {
-            record.fill(0);
-            if new_context {
-                streams.part(&plan.context, record, None)?;
-                context = Some(
-                    contexts
-                        .push(layout, &plan.context, record)
-                        .ok_or(Wrong::Streams)?,
-                );
-                usual.push(None);
-            }
-        } else {
-            let known = contexts.put(next.context, layout, &plan.context, record);
-            known.ok_or(Wrong::Number)?;
-            context = Some(next.context);
-        }
+        let part = &plan.socket;
         let mut born = None;
-        if new_socket {
-            let still = still.get_mut(layout).ok_or(Wrong::Layout)?;
-            if plan.socket.plain {
-                streams.changes(&plan.socket, still)?;
-                plan.socket.scatter(&still.bytes, record);
-            } else {
-                streams.part(&plan.socket, record, None)?;
-                still.bytes.clear();
-                plan.socket.gather(record, &mut still.bytes);
+        if !next.new_socket {
+            if part.len > 0 {
+                born = Some(sockets.put(next.socket, part, plans, streams, record)?);
             }
-            sockets.push(&still.bytes).ok_or(Wrong::Streams)?;
-        } else if plan.socket.len > 0 {
-            let known = sockets.put(next.socket, &plan.socket, record);
-            born = Some(known.ok_or(Wrong::Number)?);
+        } else if part.plain {
+            let number = sockets.push(next.layout, part).ok_or(Wrong::Streams)?;
+            sockets.put(number, part, plans, streams, record)?;
+        } else {
+            streams.part(part, record, None)?;
+            let kept = sockets.push_odd(next.layout, part, record);
+            kept.ok_or(Wrong::Streams)?;
         }
+        let owed = owed.get_mut(next.layout).ok_or(Wrong::Layout)?;
+        streams.catch_up(&plan.own, std::mem::take(owed))?;
         streams.part(&plan.own, record, born)?;
-        if new_socket {
+        if next.new_socket {
             sockets.born(streams.clock);
         }
         let size = plan.size;

@@ -94,6 +94,17 @@ impl Cursor {
         Some(value)
     }
 
+    /// Goes behind `count` times so many bytes.
+    #[inline]
+    pub(super) fn skip(&mut self, bytes: usize, count: usize) -> Option<()> {
+        let at = self.at.checked_add(bytes.checked_mul(count)?)?;
+        if at > self.end {
+            return None;
+        }
+        self.at = at;
+        Some(())
+    }
+
     /// A number of several bytes: eight are looked at together where they are there.
     #[inline]
     fn long(&mut self, bytes: &[u8]) -> Option<u64> {

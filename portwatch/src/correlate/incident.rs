@@ -67,14 +67,14 @@ impl Incidents {
         let key = Key::of(failure);
         let same = |incident: &Incident| incident.key == key;
         let goes_on = |incident: &Incident| incident.goes_on_with(&key, failure);
-        let known = self.open.position(key.tgid, goes_on);
-        let known = known.or_else(|| self.open.position(key.tgid, same));
+        let known = self.open.find(key.tgid, goes_on);
+        let known = known.or_else(|| self.open.find(key.tgid, same));
         let dropped = if known.is_none() { self.make_room() } else { 0 };
-        let index = known.unwrap_or_else(|| {
+        let number = known.unwrap_or_else(|| {
             let id = self.numbers.next(key.port, key.transport, key.netns);
             self.open.push(Incident::new(key, id, failure, verdict))
         });
-        let Some((incident, left)) = self.open.tried(index, failure, verdict) else {
+        let Some((incident, left)) = self.open.tried(number, failure, verdict) else {
             return dropped;
         };
         verdict.conflict.incident.clone_from(&incident.id);

@@ -16,7 +16,7 @@ mod records;
 mod traffic;
 
 pub use cursor::DecodeError;
-pub use traffic::{Traffic, traffic};
+pub use traffic::{Traffic, looked_at, traffic};
 
 use crate::source::RawRecord;
 use event::{Event, Ktime, NetnsId, Socket, Task};

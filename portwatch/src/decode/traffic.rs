@@ -4,6 +4,8 @@
 use super::cursor::first;
 use super::{DecodeError, fields};
 use portwatch_common::{AssignRecord, OwnerSource, RecordKind, ReleaseRecord};
+use std::mem::{offset_of, size_of};
+use std::ops::Range;
 
 /// The kind of such a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,39 @@ pub fn traffic(bytes: &[u8]) -> Option<Traffic> {
         }
         _ => None,
     }
+}
+
+/// The bytes of a record of `kind` that [`traffic`] looks at; with the same there, and the same size,
+/// it says the same. `None` of other kinds.
+#[must_use]
+pub fn looked_at(kind: u16) -> Option<Vec<Range<usize>>> {
+    macro_rules! place {
+        ($record:ty, $($field:ident).+, $type:ty) => {{
+            let start = offset_of!($record, $($field).+);
+            start..start + size_of::<$type>()
+        }};
+    }
+    Some(match kind {
+        RecordKind::ASSIGN => vec![
+            place!(AssignRecord, header.kind, u16),
+            place!(AssignRecord, sock.family, u16),
+            place!(AssignRecord, sock.protocol, u16),
+            place!(AssignRecord, sock.state, u8),
+            place!(AssignRecord, origin, u8),
+            place!(AssignRecord, call, u8),
+            place!(AssignRecord, watched, u8),
+        ],
+        RecordKind::RELEASE => vec![
+            place!(ReleaseRecord, header.kind, u16),
+            place!(ReleaseRecord, sock.family, u16),
+            place!(ReleaseRecord, sock.protocol, u16),
+            place!(ReleaseRecord, sock.state, u8),
+            place!(ReleaseRecord, owner.source, u8),
+            place!(ReleaseRecord, owner.origin, u8),
+            place!(ReleaseRecord, flags, u32),
+        ],
+        _ => return None,
+    })
 }
 
 /// Every field that can make no sense.
@@ -100,6 +135,31 @@ mod tests {
                 Ok(Some(Event::Release(release))) if !release.watched => Some(Traffic::Release),
                 _ => None,
             };
+            prop_assert_eq!(traffic(&bytes), expected);
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in the other bytes.
+        #[test]
+        fn nothing_else_is_looked_at(
+            kind in RecordKind::ASSIGN..=RecordKind::RELEASE,
+            wrong in proptest::option::of((0..8_usize, 0..14_u8)),
+            other in proptest::collection::vec(any::<u8>(), 300),
+        ) {
+            let mut bytes = sound(kind);
+            let places = looked_at(kind).unwrap();
+            if let Some((place, value)) = wrong
+                && let Some(place) = places.get(place + 1)
+            {
+                bytes[place.start] = value;
+            }
+            let expected = traffic(&bytes);
+            for (at, byte) in bytes.iter_mut().enumerate() {
+                if !places.iter().any(|place| place.contains(&at)) {
+                    *byte = other[at];
+                }
+            }
             prop_assert_eq!(traffic(&bytes), expected);
         }
     }

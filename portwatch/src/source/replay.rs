@@ -281,7 +281,7 @@ impl Playing {
 
     /// Goes behind the records of which nothing comes; how many.
     fn pass_over(&mut self) -> u64 {
-        let passed = self.run.pass_over(|record| self.pipeline.ignores(record));
+        let passed = self.run.pass_over(|traffic| self.pipeline.ignores(traffic));
         self.last = self.last.max(passed.last);
         passed.records
     }

@@ -1,6 +1,7 @@
 //! Which captures belong together: the files of a run, in order.
 
 use crate::capture::{CaptureError, CaptureHeader, CaptureReader, Damage, Passed, Piece};
+use crate::decode::Traffic;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -159,7 +160,7 @@ impl Run {
     }
 
     /// Goes behind records that nobody needs, as [`CaptureReader::pass_over`].
-    pub fn pass_over(&mut self, passes: impl FnMut(&[u8]) -> bool) -> Passed {
+    pub fn pass_over(&mut self, passes: impl FnMut(Traffic) -> bool) -> Passed {
         let reader = self.reader.as_mut().filter(|_| self.told.is_none());
         let passed = reader.map_or_else(Passed::default, |reader| reader.pass_over(passes));
         self.last = self.last.max(passed.last.0);

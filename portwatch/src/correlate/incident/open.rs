@@ -12,15 +12,19 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Debug, Default)]
 pub(super) struct Open {
     places: Vec<Place>,
+    /// Numbers by the time of their last try.
+    by_last: BTreeSet<(Ktime, u64)>,
+    /// Numbers by process, in order.
+    by_process: HashMap<Tgid, Vec<u64>>,
     /// By cookie: how many of them wait for the socket.
     waiting: HashMap<u64, usize>,
+    opened: u64,
 }
 
-/// An incident, and what is compared first: the incident itself lies elsewhere.
+/// An incident and its number: the incident itself lies elsewhere.
 #[derive(Debug)]
 struct Place {
-    tgid: Tgid,
-    last: Ktime,
+    number: u64,
     incident: Box<Incident>,
 }
 
@@ -34,20 +38,23 @@ impl Open {
         self.places.iter().map(|place| &*place.incident)
     }
 
-    /// To be changed, but neither their sockets nor their last tries.
+    /// To be changed, but neither their processes, their sockets nor their last tries.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
         self.places.iter_mut().map(|place| &mut *place.incident)
     }
 
-    /// The first incident of a process that `is` the one.
-    pub(super) fn position(&self, tgid: Tgid, is: impl Fn(&Incident) -> bool) -> Option<usize> {
-        let found = |place: &Place| place.tgid == tgid && is(&place.incident);
-        self.places.iter().position(found)
+    /// The number of the first incident of a process that `is` the one.
+    pub(super) fn find(&self, tgid: Tgid, is: impl Fn(&Incident) -> bool) -> Option<u64> {
+        let numbers = self.by_process.get(&tgid)?.iter().copied();
+        let place = |number| self.places.get(self.index(number)?);
+        let mut places = numbers.filter_map(place);
+        let found = places.find(|place| is(&place.incident));
+        found.map(|place| place.number)
     }
 
     /// Whether a process has an incident.
     pub(super) fn has(&self, tgid: Tgid) -> bool {
-        self.places.iter().any(|place| place.tgid == tgid)
+        self.by_process.contains_key(&tgid)
     }
 
     /// Whether an incident waits for a socket.
@@ -56,44 +63,42 @@ impl Open {
     }
 
     /// One that has no try yet; its number.
-    pub(super) fn push(&mut self, incident: Incident) -> usize {
-        self.places.push(Place {
-            tgid: incident.key.tgid,
-            last: incident.last,
-            incident: Box::new(incident),
-        });
-        self.places.len() - 1
+    pub(super) fn push(&mut self, incident: Incident) -> u64 {
+        let number = self.opened;
+        self.opened += 1;
+        self.by_last.insert((incident.last, number));
+        let numbers = self.by_process.entry(incident.key.tgid).or_default();
+        numbers.push(number);
+        let incident = Box::new(incident);
+        self.places.push(Place { number, incident });
+        number
     }
 
     /// Counts a try of the incident with this number. Returns it, and the sockets that have left the
     /// port since its last try.
     pub(super) fn tried(
         &mut self,
-        index: usize,
+        number: u64,
         failure: &Failure,
         verdict: &Verdict,
     ) -> Option<(&Incident, BTreeSet<u64>)> {
-        let Self { places, waiting } = self;
-        let place = places.get_mut(index)?;
-        forget(waiting, &place.incident.cookies);
-        let left = place.incident.tried(failure, verdict);
-        for cookie in &place.incident.cookies {
-            *waiting.entry(*cookie).or_default() += 1;
+        let index = self.index(number)?;
+        let incident = &mut self.places.get_mut(index)?.incident;
+        release(&mut self.waiting, &incident.cookies);
+        self.by_last.remove(&(incident.last, number));
+        let left = incident.tried(failure, verdict);
+        self.by_last.insert((incident.last, number));
+        for cookie in &incident.cookies {
+            *self.waiting.entry(*cookie).or_default() += 1;
         }
-        place.last = place.incident.last;
-        Some((&place.incident, left))
+        Some((incident, left))
     }
 
     /// Takes out those that `is` names.
     pub(super) fn extract(&mut self, is: impl Fn(&Incident) -> bool) -> Vec<Incident> {
-        let Self { places, waiting } = self;
-        places
-            .extract_if(.., |place| is(&place.incident))
-            .map(|place| {
-                forget(waiting, &place.incident.cookies);
-                *place.incident
-            })
-            .collect()
+        let named = |place: &mut Place| is(&place.incident);
+        let out: Vec<Place> = self.places.extract_if(.., named).collect();
+        out.into_iter().map(|place| self.forget(place)).collect()
     }
 
     /// Takes out the one whose last try is the oldest, if there is no room for one more.
@@ -101,16 +106,34 @@ impl Open {
         if self.places.len() < MAX_OPEN {
             return None;
         }
-        let last = |index: &usize| self.places.get(*index).map(|place| place.last);
-        let oldest = (0..self.places.len()).min_by_key(last)?;
-        let place = self.places.remove(oldest);
-        forget(&mut self.waiting, &place.incident.cookies);
-        Some(*place.incident)
+        let &(_, oldest) = self.by_last.first()?;
+        let place = self.places.remove(self.index(oldest)?);
+        Some(self.forget(place))
+    }
+
+    /// Where the incident with this number is.
+    fn index(&self, number: u64) -> Option<usize> {
+        let numbered = |place: &Place| place.number;
+        self.places.binary_search_by_key(&number, numbered).ok()
+    }
+
+    /// Takes what was taken out of the places out of the rest.
+    fn forget(&mut self, place: Place) -> Incident {
+        let Place { number, incident } = place;
+        release(&mut self.waiting, &incident.cookies);
+        self.by_last.remove(&(incident.last, number));
+        if let Entry::Occupied(mut numbers) = self.by_process.entry(incident.key.tgid) {
+            numbers.get_mut().retain(|one| *one != number);
+            if numbers.get().is_empty() {
+                numbers.remove();
+            }
+        }
+        *incident
     }
 }
 
 /// One incident less waits for these sockets.
-fn forget(waiting: &mut HashMap<u64, usize>, cookies: &BTreeSet<u64>) {
+fn release(waiting: &mut HashMap<u64, usize>, cookies: &BTreeSet<u64>) {
     for cookie in cookies {
         if let Entry::Occupied(mut count) = waiting.entry(*cookie) {
             *count.get_mut() -= 1;
