@@ -37,7 +37,11 @@ pub(crate) unsafe fn fill(
         let cookie = (*to).sock.cookie;
         owner(to, sk, cookie, protocol);
         (*to).accepted_at = owners::accepted_at(cookie);
-        if (*to).sock.flags & Sock::FLAG_KERNEL != 0 && features::snprintf() {
+        // One of the kernel's is not always marked (net/core/sock.c:sk_net_refcnt_upgrade).
+        let flags = (*to).sock.flags;
+        let no_file =
+            flags & (Sock::FLAG_HAS_SOCKET | Sock::FLAG_HAS_FILE) == Sock::FLAG_HAS_SOCKET;
+        if (flags & Sock::FLAG_KERNEL != 0 || no_file) && features::snprintf() {
             kernel_function(&raw mut (*to).kernel_function, sk, protocol);
         }
     }

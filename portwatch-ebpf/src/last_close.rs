@@ -99,7 +99,8 @@ impl Closer {
 
 /// Writes down who had a connection. One that a call took its port for is of whoever made the call. Of
 /// others the closer is named if it made the socket, or inherited one that nobody else is known for:
-/// whoever may have done no more than throw away a message with it is not named.
+/// whoever may have done no more than throw away a message with it is not named. That nobody can be
+/// is remembered as well: it was not the listener then that had the connection last.
 #[inline(always)]
 fn remember(cookie: u64, sk: u64, known: Option<&Owner>, closer: &Closer) {
     let mut owner = match known {
@@ -108,6 +109,10 @@ fn remember(cookie: u64, sk: u64, known: Option<&Owner>, closer: &Closer) {
     };
     let found = owner.source;
     if found == OwnerSource::NONE && !closer.had_it() {
+        owner.source = OwnerSource::RELEASE;
+        owner.seen_at = now();
+        owner.released_at = owner.seen_at;
+        let _ = CLOSERS.insert(cookie, owner, 0);
         return;
     }
     if found != OwnerSource::CALL {

@@ -4,11 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::actor::{Actor, Kind, Op, Opt, Reply};
-use portwatch_tests::contract::{Conflict, Holder};
+use portwatch_tests::contract::Conflict;
 use portwatch_tests::machine::kernel_before;
 use portwatch_tests::make;
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::sockets::{Row, Transport};
 use portwatch_tests::stage::{PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 use portwatch_tests::wait;
@@ -17,7 +16,7 @@ use crate::adversary::duel::{Duel, any, is, listen, only, open};
 use crate::play::refused;
 
 /// The command that is printed for it, run as it stands.
-fn run_advice(conflict: &Conflict, id: &str) -> Result<()> {
+pub(crate) fn run_advice(conflict: &Conflict, id: &str) -> Result<()> {
     let advice = conflict.advice.iter().find(|advice| advice.id == id);
     let command = advice.and_then(|advice| advice.command.as_deref());
     let command = command.with_context(|| format!("no command of {id}: {conflict:#?}"))?;
@@ -134,106 +133,6 @@ fn an_older_descriptor_in_an_unread_message() -> Result<()> {
             "{conflict:#?}"
         );
     }
-    duel.end()
-}
-
-/// Whoever made the kernel open it (here `ip`) has nothing of it.
-#[test]
-fn sockets_of_the_kernel_itself() -> Result<()> {
-    let Some(mut duel) = Duel::traced()? else {
-        return Ok(());
-    };
-    let netns = &duel.stage.netns;
-    netns.run(
-        "ip",
-        &[
-            "link", "add", "vx0", "type", "vxlan", "id", "42", "dstport", "60001",
-        ],
-    )?;
-    netns.run("ip", &["link", "set", "vx0", "up"])?;
-    let endpoint = [
-        "mptcp",
-        "endpoint",
-        "add",
-        "127.0.0.1",
-        "port",
-        "60002",
-        "signal",
-    ];
-    netns.run("ip", &endpoint)?;
-    for (kind, port) in [(Kind::Udp, PORT), (Kind::Tcp, PORT + 1)] {
-        let conflict = duel.blocked(kind, any(port))?;
-        is(&conflict, "kernel-socket", &[])?;
-        let holder = only(&conflict)?;
-        ensure!(
-            holder.kind == "kernel" && holder.origin.as_deref() == Some("kernel"),
-            "{conflict:#?}"
-        );
-        let user = match kind {
-            Kind::Udp => "vxlan vx0",
-            Kind::Tcp | Kind::Mptcp => "mptcp-endpoint 1",
-        };
-        ensure!(holder.kernel_user.as_deref() == Some(user), "{conflict:#?}");
-        run_advice(&conflict, "kernel-socket")?;
-        duel.free(kind, any(port))?;
-    }
-    duel.end()
-}
-
-/// An interface that was moved to another namespace leaves its socket behind, and nothing tells of it
-/// there but the function that it has put into the socket.
-#[test]
-fn a_socket_of_the_kernel_that_only_its_function_knows() -> Result<()> {
-    let Some(mut duel) = Duel::traced()? else {
-        return Ok(());
-    };
-    let elsewhere = Stage::bare()?.context("no second namespace")?.netns;
-    let netns = &duel.stage.netns;
-    let link = "link add vx1 type vxlan id 43 dstport 60001";
-    netns.run("ip", &link.split(' ').collect::<Vec<_>>())?;
-    netns.give("vx1", &elsewhere)?;
-    elsewhere.run("ip", &["link", "set", "vx1", "up"])?;
-    let conflict = duel.blocked(Kind::Udp, any(PORT))?;
-    is(&conflict, "kernel-socket", &[])?;
-    let user = if std::path::Path::new("/sys/module/vxlan/initstate").exists() {
-        "module vxlan"
-    } else {
-        "function vxlan_rcv"
-    };
-    let told = only(&conflict)?.kernel_user.as_deref();
-    ensure!(told == Some(user), "not {user}: {conflict:#?}");
-    duel.end()
-}
-
-/// WireGuard tells its port only with its key, which nobody asks for.
-#[test]
-fn a_port_of_wireguard() -> Result<()> {
-    let Some(mut duel) = Duel::traced()? else {
-        return Ok(());
-    };
-    let netns = &duel.stage.netns;
-    let added = netns.run("ip", &["link", "add", "wg0", "type", "wireguard"]);
-    if let Err(refused) = added {
-        let told = format!("{refused:#}");
-        ensure!(told.contains("Unknown device type"), "{told}");
-        eprintln!("this kernel has no WireGuard: {told}");
-        return duel.end();
-    }
-    netns.run("ip", &["link", "set", "wg0", "up"])?;
-    let rows = netns.sockets()?;
-    let udp = |row: &&Row| row.transport == Transport::Udp;
-    let port = rows.iter().find(udp).context("no port")?.local.port();
-    let conflict = duel.blocked(Kind::Udp, any(port))?;
-    // One socket for each family.
-    let told = |held: &Holder| {
-        held.kernel_user.as_deref() == Some("module wireguard") && held.processes.is_empty()
-    };
-    ensure!(
-        conflict.cause == "kernel-socket"
-            && !conflict.holders.is_empty()
-            && conflict.holders.iter().all(told),
-        "{conflict:#?}"
-    );
     duel.end()
 }
 

@@ -141,6 +141,52 @@ fn an_accepted_connection_in_a_message_that_is_thrown_away() -> Result<()> {
     duel.end()
 }
 
+/// The holder accepts a connection and sends it on, to a process that has the message alone from then
+/// on.
+fn accepts_for_another(duel: &mut Duel) -> Result<u32> {
+    let child = courier(duel)?;
+    accepts(duel)?;
+    duel.holder.tell(&Op::Fly(2))?;
+    duel.holder.tell(&Op::Close(2))?;
+    // With its end of the pair, the other one has the message.
+    duel.holder.tell(&Op::LetFly)?;
+    Ok(child)
+}
+
+/// The listener still runs, but it had sent the connection on before: it is not named for it.
+#[test]
+fn an_accepted_connection_that_was_sent_on() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let child = accepts_for_another(&mut duel)?;
+    end(child)?;
+    let conflict = orphaned(&mut duel)?;
+    is(&conflict, "orphan", &[])?;
+    duel.end()
+}
+
+/// The same, and it was there when the call failed.
+#[test]
+fn an_accepted_connection_that_was_sent_on_and_closed_meanwhile() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    let child = accepts_for_another(&mut duel)?;
+    open(&mut duel.binder, 1, Kind::Tcp)?;
+    let binder = &mut duel.binder;
+    let tracer = duel.tracer.as_ref().context("no tracer")?;
+    while_it_sleeps(tracer, || {
+        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
+        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
+        end(child)
+    })?;
+    let event = duel.tracer()?.wait_conflict(PORT)?;
+    let conflict = event.conflict().context("no conflict")?;
+    is(conflict, "accepted-connection", &[])?;
+    duel.end()
+}
+
 /// A connection that is older than the tracer: who had it then is told, not the child that closed it
 /// last.
 #[test]

@@ -22,6 +22,7 @@ mod filters;
 mod history;
 mod holders;
 mod incidents;
+mod kernel_sockets;
 mod last_close;
 mod late;
 mod let_go;

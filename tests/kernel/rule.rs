@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::stage::Stage;
+use portwatch_tests::wait;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -65,6 +66,8 @@ fn run(late: bool, seeds: &[u64], batch: usize, time: Duration) -> Result<()> {
         Ok(seconds) => Duration::from_secs(seconds.parse()?),
         Err(_) => time,
     };
+    // TIME_WAIT ends after a minute and SYN_SENT after two, wherever the batch is then.
+    let batch = wait::timely(batch);
     let mut wrong = Vec::new();
     let mut once = Vec::new();
     for &seed in seeds {

@@ -108,6 +108,8 @@ pub enum Op {
     Dup2(Slot, Slot),
     /// Sends a descriptor through a socket pair, always the same, and does not receive it.
     Fly(Slot),
+    /// Closes both ends of that pair: a child that has them has the messages alone.
+    LetFly,
     /// `fchown()` of the socket.
     Chown(Slot, u32),
     /// The calls in a thread of their own; with a descriptor table of its own if told. The last

@@ -28,12 +28,23 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A time as this machine needs it.
 #[must_use]
 pub fn patient(time: Duration) -> Duration {
+    time.saturating_mul(factor())
+}
+
+/// As many of `most` as this machine does in the time of the kernel's own timers, which are the same
+/// everywhere.
+#[must_use]
+pub fn timely(most: usize) -> usize {
+    most.div_ceil(factor() as usize)
+}
+
+fn factor() -> u32 {
     static FACTOR_SET: OnceLock<u32> = OnceLock::new();
-    let factor = FACTOR_SET.get_or_init(|| {
+    *FACTOR_SET.get_or_init(|| {
         let set = std::env::var(FACTOR).ok();
-        set.and_then(|text| text.parse().ok()).unwrap_or(1)
-    });
-    time.saturating_mul(*factor)
+        let set = set.and_then(|text| text.parse().ok());
+        set.filter(|factor| *factor > 0).unwrap_or(1)
+    })
 }
 
 /// Looks until `probe` yields a value. In between `pause` waits, at most for as long as it is told.

@@ -198,19 +198,19 @@ pub(crate) fn is_nobodys(sk: u64) -> bool {
     read::<u64>(sk, off!(sk_socket)) == 0
 }
 
-/// The function that gets what arrives at a socket of the kernel; 0 if it cannot be told.
+/// The function that gets what arrives at a socket of the kernel; 0 if it cannot be told. Tunnels
+/// take it out of UDP itself, others wait for it as a process would.
 #[inline(always)]
 pub(crate) fn receiver(sk: u64, protocol: u16) -> u64 {
-    let offset = if protocol == IPPROTO_UDP {
-        off!(udp_encap_rcv)
-    } else {
-        off!(sk_data_ready)
-    };
-    if offset == ABSENT {
-        0
-    } else {
-        read(sk, offset)
+    let tunnel = off!(udp_encap_rcv);
+    if protocol == IPPROTO_UDP && tunnel != ABSENT {
+        let function = read(sk, tunnel);
+        if function != 0 {
+            return function;
+        }
     }
+    let any = off!(sk_data_ready);
+    if any == ABSENT { 0 } else { read(sk, any) }
 }
 
 /// Sixteen zero bytes.

@@ -123,7 +123,12 @@ pub fn who(
     {
         return closed(closer, owner, facts, anchor);
     }
-    let Some(owner) = owner else {
+    // A process had it when the call failed and has closed it since, and nobody saw who: whether the
+    // listener had kept what it accepted is not known.
+    let Some(owner) = owner.filter(|owner| {
+        owner.source != OwnerSource::LastListener
+            || !(holder.socket.has_socket && *keeper == Keeper::Nobody)
+    }) else {
         return nobody();
     };
     let named = match owner.source {

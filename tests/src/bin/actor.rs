@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -155,6 +155,7 @@ fn obey(all: &Sockets, op: &Op) -> Result<Reply, Errno> {
             }
         }
         Op::Fly(slot) => fly(find(slot)?)?,
+        Op::LetFly => drop(PAIR.lock().map_err(|_| Errno::INVAL)?.take()),
         Op::Chown(slot, uid) => fchown(find(slot)?, Some(Uid::from_raw(*uid)), None)?,
         Op::Thread(..) => return Err(Errno::INVAL),
         Op::Exec(slots) => return Err(exec(&sockets, slots)),
@@ -322,16 +323,21 @@ fn wait_for_the_end() -> ! {
     }
 }
 
-/// The descriptor is in a message that nobody reads; both ends of the pair are forgotten open.
+/// Both ends of a pair through which descriptors are sent and nobody reads.
+static PAIR: Mutex<Option<(OwnedFd, OwnedFd)>> = Mutex::new(None);
+
+/// The descriptor is in a message that nobody reads.
 fn fly(socket: impl AsFd) -> Result<(), Errno> {
-    static PAIR: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
     let flags = SocketFlags::CLOEXEC;
-    let (one, _other) = match PAIR.get() {
+    let mut pair = PAIR.lock().map_err(|_| Errno::INVAL)?;
+    let (one, _other) = match &mut *pair {
         Some(pair) => pair,
-        None => {
-            let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-            PAIR.get_or_init(|| pair)
-        }
+        none => none.insert(socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            flags,
+            None,
+        )?),
     };
     let descriptors = [socket.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
