@@ -18,18 +18,18 @@ const LOW: u16 = 42000;
 const HIGH: u16 = 42003;
 
 /// A server with two listeners, a process that holds ports, and one that finds none.
-struct Scene {
-    tracer: Tracer,
-    server: Puppet,
-    holder: Puppet,
-    client: Puppet,
-    to: SocketAddr,
-    elsewhere: SocketAddr,
-    stage: Stage,
+pub(crate) struct Scene {
+    pub(crate) tracer: Tracer,
+    pub(crate) server: Puppet,
+    pub(crate) holder: Puppet,
+    pub(crate) client: Puppet,
+    pub(crate) to: SocketAddr,
+    pub(crate) elsewhere: SocketAddr,
+    pub(crate) stage: Stage,
 }
 
 impl Scene {
-    fn lay() -> Result<Option<Self>> {
+    pub(crate) fn lay() -> Result<Option<Self>> {
         let Some(stage) = Stage::set()? else {
             return Ok(None);
         };
@@ -50,7 +50,7 @@ impl Scene {
     }
 
     /// The holder connects so many times.
-    fn connect(&mut self, to: SocketAddr, times: u16) -> Result<()> {
+    pub(crate) fn connect(&mut self, to: SocketAddr, times: u16) -> Result<()> {
         for number in 0..times {
             let socket = format!("c{}-{number}", to.port());
             self.holder.open(&socket, "tcp4", &[])?;
@@ -60,7 +60,7 @@ impl Scene {
     }
 
     /// The client's call, which must be refused so, and what is told of it.
-    fn refused(&mut self, kind: &str, call: &str, errno: &str) -> Result<Conflict> {
+    pub(crate) fn refused(&mut self, kind: &str, call: &str, errno: &str) -> Result<Conflict> {
         self.client.open("x", kind, &[])?;
         let answer = self.client.ask(call)?;
         ensure!(answer == Err(errno.to_owned()), "{call}: {answer:?}");
@@ -81,7 +81,7 @@ impl Scene {
         Ok(conflict)
     }
 
-    fn is_of(&self, line: &Tally, who: &Puppet, count: u64, state: &str) -> bool {
+    pub(crate) fn is_of(&self, line: &Tally, who: &Puppet, count: u64, state: &str) -> bool {
         let process = line.process.as_ref();
         process
             .is_some_and(|process| (process.pid, process.comm.as_str()) == (who.pid(), who.comm()))
@@ -89,7 +89,7 @@ impl Scene {
     }
 }
 
-fn tally(conflict: &Conflict) -> Result<&[Tally]> {
+pub(crate) fn tally(conflict: &Conflict) -> Result<&[Tally]> {
     conflict.tally.as_deref().context("no tally")
 }
 
@@ -98,7 +98,7 @@ fn peer(line: &Tally) -> Option<SocketAddr> {
 }
 
 /// How sure, for what, and how many ports.
-fn full(conflict: &Conflict, what_for: &str, ports: u32) -> Result<()> {
+pub(crate) fn full(conflict: &Conflict, what_for: &str, ports: u32) -> Result<()> {
     let counted = conflict.counted.as_ref().context("not counted")?;
     ensure!(
         conflict.certainty == "exact"

@@ -12,6 +12,7 @@ mod closes;
 mod controls;
 mod crowds;
 mod exhausted;
+mod exhausted_shared;
 mod faults_cgroup;
 mod faults_end;
 mod faults_losses;

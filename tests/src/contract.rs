@@ -191,6 +191,8 @@ pub struct Tally {
     #[serde(default)]
     pub peer: Option<Endpoint>,
     #[serde(default)]
+    pub source: Option<IpAddr>,
+    #[serde(default)]
     pub peers: Option<u32>,
     #[serde(default)]
     pub origin: Option<String>,

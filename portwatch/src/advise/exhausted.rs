@@ -44,7 +44,16 @@ pub(super) fn why(conflict: &Conflict) -> String {
         }
     };
     match (&conflict.counted, conflict.tally.as_deref()) {
-        (Some(counted), Some(tally)) => format!("{no_port}{}", who(counted, tally)),
+        (Some(counted), Some(tally)) => {
+            let doubt = match tally.iter().any(|line| line.source.is_some()) {
+                true => {
+                    "; which of these addresses the kernel had picked for this call is not known, \
+                     and the connections from the others are not in its way"
+                }
+                false => "",
+            };
+            format!("{no_port}{}{doubt}", who(counted, tally))
+        }
         (None, _) | (_, None) => format!("{no_port}; who has them could not be counted"),
     }
 }
@@ -92,11 +101,14 @@ fn one(line: &Tally) -> String {
         Some(None) => "the kernel".to_owned(),
         None => "a process that is not known".to_owned(),
     };
-    let state = state(line.state);
+    let state = match &line.source {
+        Some(source) => format!("{} from {source}", state(line.state)),
+        None => state(line.state).to_owned(),
+    };
     let how = match (&line.peer, line.peers) {
         (Some(Some(peer)), _) => format!("{state} with {}", endpoint(peer)),
         (_, Some(peers)) => format!("{state} with {peers} peers"),
-        (Some(None) | None, None) => state.to_owned(),
+        (Some(None) | None, None) => state,
     };
     format!("{} by {who}, {how}", line.count)
 }
@@ -152,7 +164,11 @@ pub(super) fn advice(
     let bound = count_of(tally, OriginName::EphemeralBind);
     if tcp && (bound > 0 || conflict.call == Call::Bind) {
         let theirs = if bound > 0 {
-            format!("{bound} ports were given to bind() with port 0 and cannot be shared: ")
+            let ports = match bound {
+                1 => "1 port was".to_owned(),
+                _ => format!("{bound} ports were"),
+            };
+            format!("{ports} given to bind() with port 0 and cannot be shared: ")
         } else {
             String::new()
         };

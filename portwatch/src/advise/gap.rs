@@ -46,8 +46,9 @@ fn exhausted(conflict: &Conflict) -> String {
     match conflict.call {
         Call::Bind | Call::Listen => {
             format!(
-                "no {transport} port of the range {range} was free for it; all were by the time \
-                 portwatch looked"
+                "no {transport} port of the range {range} was free for it; by the time portwatch \
+                 looked {} in its way",
+                left(conflict)
             )
         }
         // EADDRNOTAVAIL is also what ip6_route_get_saddr gives (net/ipv6/route.c), before any port.
@@ -58,6 +59,16 @@ fn exhausted(conflict: &Conflict) -> String {
         Call::Connect | Call::Autobind => {
             format!("no {transport} port of the range {range} is free for this call")
         }
+    }
+}
+
+/// How many ports were still in the way.
+fn left(conflict: &Conflict) -> String {
+    let ports = conflict.counted.as_ref().map_or(0, |counted| counted.ports);
+    match ports {
+        0 => "none was".to_owned(),
+        1 => "1 was".to_owned(),
+        ports => format!("{ports} were"),
     }
 }
 

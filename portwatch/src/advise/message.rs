@@ -1,8 +1,8 @@
 //! The story of a failed call in one sentence.
 
 use super::text::{
-    ago, closed, endpoint, had, is_closed, is_own, opener, owner, peer, process, requester, since,
-    state, taker, wanted,
+    ago, closed, endpoint, had, is_closed, is_own, is_shared, opener, owner, peer, process,
+    requester, since, state, taker, wanted,
 };
 use super::{exhausted, gap, sharing};
 use crate::correlate::cause::Gap;
@@ -10,6 +10,7 @@ use crate::correlate::verdict::Ground;
 use crate::report::{
     Call, Cause, Certainty, Conflict, Holder, HolderKind, OriginName, StateName, TransportName,
 };
+use std::net::IpAddr;
 
 /// Who could not do what, and who has the port. `gap` says what is missing to a cause `unknown`.
 #[must_use]
@@ -30,12 +31,16 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         Some(holder) if holder.blocking && is_own(holder, &conflict.requester) => {
             "; that is the same process"
         }
+        Some(holder) if holder.blocking && is_shared(holder, &conflict.requester) => {
+            "; the caller has that socket itself, too"
+        }
         Some(_) | None => "",
     };
     let since = match conflict.holders.first() {
         Some(holder) if holder.blocking && is_closed(holder) => "; it was closed since",
         Some(_) | None => "",
     };
+    let families = families(conflict);
     let serves: Vec<_> = conflict.serves.iter().map(endpoint).collect();
     let serves = if serves.is_empty() {
         String::new()
@@ -43,7 +48,31 @@ pub fn conflict_message(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) 
         format!("; it serves on {} all the same", serves.join(" and "))
     };
     let others = others(conflict);
-    format!("{who} could not {what}: {why}{itself}{since}{others}{serves}")
+    format!("{who} could not {what}: {why}{families}{itself}{since}{others}{serves}")
+}
+
+/// Why a socket of the other family is in the way.
+fn families(conflict: &Conflict) -> &'static str {
+    let asks = matches!(conflict.call, Call::Bind | Call::Listen);
+    let told = conflict.cause == Cause::DualStackListener;
+    let first = conflict.holders.first();
+    let Some(holder) = first.filter(|holder| holder.blocking && asks && !told) else {
+        return "";
+    };
+    let address = |text: &str| text.parse::<IpAddr>().ok().map(|a| a.to_canonical());
+    match (
+        address(&conflict.wanted.address),
+        address(&holder.local.address),
+    ) {
+        (Some(IpAddr::V6(any)), Some(IpAddr::V4(_))) if any.is_unspecified() => {
+            "; a bind to [::] without IPV6_V6ONLY wants IPv4 as well"
+        }
+        // net/ipv4/inet_connection_sock.c:inet_rcv_saddr_equal
+        (Some(IpAddr::V4(_)), Some(IpAddr::V6(_))) => {
+            "; without IPV6_V6ONLY an IPv6 socket keeps IPv4 from its port as well"
+        }
+        (_, _) => "",
+    }
 }
 
 fn why(conflict: &Conflict, gap: Option<Gap>, ground: &Ground) -> String {

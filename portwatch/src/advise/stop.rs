@@ -1,7 +1,7 @@
 //! How to end what has a port, where that is a process to be stopped.
 
 use super::commands;
-use super::text::{is_closed, is_own, owner, process};
+use super::text::{is_closed, is_own, is_shared, owner, process};
 use super::todo::plain;
 use crate::report::{Advice, Certainty, Conflict, Holder, Process};
 
@@ -12,6 +12,19 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
             "close-own",
             "it is the same process that has the port: it opens it twice, or did not close the \
              first socket",
+        )];
+    }
+    if is_shared(holder, &conflict.requester) {
+        let others = holder.processes.iter();
+        let others = others.filter(|p| p.has_socket && p.pid != conflict.requester.pid);
+        let others: Vec<_> = others.map(process).collect();
+        return vec![plain(
+            "close-own",
+            &format!(
+                "the caller has that socket itself, inherited or handed over: it can serve on that \
+                 one instead of a second; for a new one it has to close it, and so has {}",
+                others.join(" and ")
+            ),
         )];
     }
     if let Some(unit) = holder.processes.iter().find_map(|p| p.socket_unit.as_ref()) {

@@ -75,6 +75,12 @@ pub(super) fn is_own(holder: &Holder, requester: &Process) -> bool {
     having.peek().is_some() && having.all(|p| p.pid == requester.pid)
 }
 
+/// The caller has the socket, and others have it too: it inherited it, or was given it.
+pub(super) fn is_shared(holder: &Holder, requester: &Process) -> bool {
+    let mut having = holder.processes.iter().filter(|p| p.has_socket);
+    having.any(|p| p.pid == requester.pid) && !is_own(holder, requester)
+}
+
 /// `ceph-osd (pid 3013825)`; one that is gone is called so.
 pub(super) fn process(process: &HolderProcess) -> String {
     let gone = match process.alive {
@@ -97,7 +103,7 @@ pub(super) fn ago(holder: &Holder, ground: &Ground) -> String {
     age(holder, ground).map_or_else(String::new, |age| format!(", {age}"))
 }
 
-/// `, for 2d 4h`, `, since before portwatch started (10:12:03 UTC)`; empty when the age is not known.
+/// `, for 2d 4h`, `, since before portwatch started (at 10:12:03 UTC)`; empty when the age is not known.
 pub(super) fn since(holder: &Holder, ground: &Ground) -> String {
     match (holder.held_ms, age(holder, ground)) {
         (Some(held), _) => format!(", for {}", human(held)),
@@ -113,8 +119,8 @@ pub(super) fn closed(holder: &Holder) -> String {
     })
 }
 
-/// ` and has had the port for 2d 4h`, ` and has had the port since before portwatch started (10:12:03
-/// UTC)`; empty when the age is not known. A listener listens for less: it counts from its bind().
+/// ` and has had the port for 2d 4h`, ` and has had the port since before portwatch started (at
+/// 10:12:03 UTC)`; empty when the age is not known. A listener listens for less: it counts from its bind().
 pub(super) fn had(holder: &Holder, ground: &Ground) -> String {
     had_by(" and", holder, ground)
 }
@@ -161,7 +167,7 @@ fn age(holder: &Holder, ground: &Ground) -> Option<String> {
         (Some(held), _) => Some(format!("{} ago", human(held))),
         (None, Some(_)) => {
             let start = time_of_day(ground.anchor, ground.start);
-            Some(format!("before portwatch started ({start} UTC)"))
+            Some(format!("before portwatch started (at {start} UTC)"))
         }
         (None, None) => None,
     }

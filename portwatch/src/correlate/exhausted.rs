@@ -18,7 +18,7 @@ use crate::enrich::EventFacts;
 use crate::enrich::facts::{RangeFacts, RangeGroup};
 use crate::report::time::rfc3339;
 use crate::report::{Cause, Certainty, ClockAnchor, Counted, ExhaustedFor, OriginName, Tally};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 /// Lines of a tally.
@@ -33,6 +33,9 @@ pub struct Exhausted {
     pub tally: Option<Vec<Tally>>,
     /// The count behind the tally.
     pub counted: Option<Counted>,
+    /// Connections from several own addresses lead there, and which of them the kernel had picked
+    /// cannot be told: not all that was counted is in the way.
+    pub several_sources: bool,
 }
 
 impl Exhausted {
@@ -41,7 +44,10 @@ impl Exhausted {
     pub fn reading(&self) -> (Cause, Certainty, Option<Gap>) {
         let certainty = match &self.counted {
             Some(counted) if counted.available.is_some_and(|all| counted.ports >= all) => {
-                Certainty::Exact
+                match self.several_sources {
+                    true => Certainty::Inferred,
+                    false => Certainty::Exact,
+                }
             }
             // The kernel had said that there was none, and there are free ones by now: whatever
             // was in the way has left, or it was something else.
@@ -99,12 +105,18 @@ pub fn exhausted(failure: &Failure, facts: &EventFacts, anchor: ClockAnchor) -> 
             what_for: default,
             tally: None,
             counted: None,
+            several_sources: false,
         });
     };
-    let counting = in_the_way(failure, range, connects);
-    let ports = |of: Way| -> u32 {
+    let available = available(failure, facts);
+    let from = match connects {
+        true => own_address(failure, range, available),
+        false => Source::Any,
+    };
+    let counting = in_the_way(failure, range, connects, from);
+    let ports = |of: Way| {
         let these = counting.iter().filter(|(way, _)| *way == of);
-        these.map(|(_, group)| group.ports).sum()
+        ports_of(these.map(|(_, group)| *group))
     };
     let (same, bound) = (ports(Way::SameDestination), ports(Way::Bound));
     // Every port is bound: another destination finds none either.
@@ -119,15 +131,27 @@ pub fn exhausted(failure: &Failure, facts: &EventFacts, anchor: ClockAnchor) -> 
             .iter()
             .map(|(_, group)| u64::from(group.sockets))
             .sum(),
-        ports: same + bound,
-        available: available(failure, facts),
+        ports: ports_of(counting.iter().map(|(_, group)| *group)),
+        available,
         missed: range.missed,
     };
     Some(Exhausted {
         what_for,
-        tally: Some(tally(&counting, facts, anchor)),
+        tally: Some(tally(&counting, from == Source::Several, facts, anchor)),
         counted: Some(counted),
+        several_sources: from == Source::Several,
     })
+}
+
+/// How many different ports groups have.
+fn ports_of<'a>(groups: impl Iterator<Item = &'a RangeGroup>) -> u32 {
+    let mut alone = 0;
+    let mut shared = HashSet::new();
+    for group in groups {
+        alone += group.ports;
+        shared.extend(group.shared.iter().flat_map(|&(low, high)| low..=high));
+    }
+    alone + u32::try_from(shared.len()).unwrap_or(u32::MAX)
 }
 
 /// Ports of the range that the kernel may pick.
@@ -143,10 +167,10 @@ fn in_the_way<'a>(
     failure: &Failure,
     range: &'a RangeFacts,
     connects: bool,
+    from: Source,
 ) -> Vec<(Way, &'a RangeGroup)> {
     let groups = range.groups.iter();
     if connects {
-        let from = own_address(failure, range);
         return groups
             .filter_map(|group| Some((keeps_connect(failure, from, group)?, group)))
             .collect();
@@ -162,7 +186,7 @@ fn in_the_way<'a>(
 
 /// 6.18 inet_hashtables.c:__inet_hash_connect: a bucket that some bind() has used is passed over,
 /// in any other the connection must be a new one.
-fn keeps_connect(failure: &Failure, from: Option<IpAddr>, group: &RangeGroup) -> Option<Way> {
+fn keeps_connect(failure: &Failure, from: Source, group: &RangeGroup) -> Option<Way> {
     let socket = &group.holder.socket;
     if group.holder.bound_bucket {
         let own_vrf = failure.socket.device != 0 || group.holder.l3mdev == 0;
@@ -170,7 +194,10 @@ fn keeps_connect(failure: &Failure, from: Option<IpAddr>, group: &RangeGroup) ->
     }
     let same_peer = leads_there(failure, socket);
     let device_fits = socket.device == 0 || socket.device == failure.socket.device;
-    let same_source = from.is_none_or(|from| from == socket.local_addr());
+    let same_source = match from {
+        Source::Address(from) => from == socket.local_addr(),
+        Source::Any | Source::Several => true,
+    };
     (same_peer && device_fits && same_source).then_some(Way::SameDestination)
 }
 
@@ -180,30 +207,59 @@ fn leads_there(failure: &Failure, socket: &Socket) -> bool {
     })
 }
 
-/// The own address that the kernel had picked for connect(), which a failed one has forgotten: the
-/// one from which most ports lead there already. Connections from another address are not in its
-/// way. `None` = any, since none stands out.
-fn own_address(failure: &Failure, range: &RangeFacts) -> Option<IpAddr> {
+/// The own address that the kernel had picked for connect(), which a failed one has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// This one.
+    Address(IpAddr),
+    /// No connection leads there.
+    Any,
+    /// One of several.
+    Several,
+}
+
+/// That address: the only one from which every port leads there, since only that one has none left.
+/// Connections from another are not in its way.
+fn own_address(failure: &Failure, range: &RangeFacts, available: Option<u32>) -> Source {
     if let Some(known) = source(failure) {
-        return Some(known);
+        return Source::Address(known);
     }
-    let mut ports: HashMap<IpAddr, u32> = HashMap::new();
-    for group in &range.groups {
-        if leads_there(failure, &group.holder.socket) {
-            *ports.entry(group.holder.socket.local_addr()).or_default() += group.count;
+    let sockets = range.groups.iter().map(|group| &group.holder.socket);
+    let there = sockets.filter(|socket| leads_there(failure, socket));
+    let addresses: BTreeSet<IpAddr> = there.map(Socket::local_addr).collect();
+    let full = |address: &IpAddr| {
+        let from = Source::Address(*address);
+        let groups = range.groups.iter();
+        let counting = groups.filter(|group| keeps_connect(failure, from, group).is_some());
+        available.is_some_and(|all| ports_of(counting) >= all)
+    };
+    let mut addresses = addresses.into_iter();
+    match (addresses.next(), addresses.next()) {
+        (None, _) => Source::Any,
+        (Some(only), None) => Source::Address(only),
+        (Some(one), Some(other)) => {
+            let mut full = [one, other].into_iter().chain(addresses).filter(full);
+            match (full.next(), full.next()) {
+                (Some(only), None) => Source::Address(only),
+                (Some(_), Some(_)) | (None, _) => Source::Several,
+            }
         }
     }
-    let most = ports.values().copied().max()?;
-    let mut those = ports.into_iter().filter(|(_, count)| *count == most);
-    let (address, _) = those.next()?;
-    those.next().is_none().then_some(address)
 }
 
 /// The groups by process, state and peer, largest first.
-fn tally(counting: &[(Way, &RangeGroup)], facts: &EventFacts, anchor: ClockAnchor) -> Vec<Tally> {
+fn tally(
+    counting: &[(Way, &RangeGroup)],
+    several_sources: bool,
+    facts: &EventFacts,
+    anchor: ClockAnchor,
+) -> Vec<Tally> {
     let mut lines: Vec<Tally> = Vec::new();
-    for (_, group) in counting {
-        let line = line(group, facts, anchor);
+    for (way, group) in counting {
+        let mut line = line(group, facts, anchor);
+        if several_sources && *way == Way::SameDestination {
+            line.source = Some(group.holder.socket.local_addr().to_string());
+        }
         match lines.iter_mut().find(|other| alike(other, &line)) {
             Some(other) => other.count += line.count,
             None => lines.push(line),
@@ -225,6 +281,7 @@ fn alike(one: &Tally, other: &Tally) -> bool {
     one.state == other.state
         && one.peer == other.peer
         && one.peers == other.peers
+        && one.source == other.source
         && one.origin == other.origin
         && one.stale_bucket == other.stale_bucket
         && who(one) == who(other)
@@ -244,6 +301,7 @@ fn line(group: &RangeGroup, facts: &EventFacts, anchor: ClockAnchor) -> Tally {
         },
         state: words::state(socket),
         peer: (!several).then(|| words::peer(socket)),
+        source: None,
         peers: several.then_some(group.peers),
         origin: (taken.proof != Proof::Deduced)
             .then_some(taken.origin)

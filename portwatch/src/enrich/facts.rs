@@ -190,8 +190,11 @@ pub struct RangeGroup {
     pub sockets: u32,
     /// How many different ports they have.
     pub count: u32,
-    /// Of these, the ports that no larger group has.
+    /// Of these, the ports that no other group has.
     pub ports: u32,
+    /// And the others, from one to another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<(u16, u16)>,
     /// Their different peers; where they are several, that of `holder` is one of them.
     pub peers: u32,
     /// Some bind() has used the buckets of these ports, and whoever did is gone.

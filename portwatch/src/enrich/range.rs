@@ -7,7 +7,7 @@
 use super::facts::{RangeFacts, RangeGroup, SocketUser};
 use super::proc;
 use crate::decode::event::{Family, Holder, Ktime, Origin, OwnerSource, State, Tgid};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Groups that are kept; what is in no group is counted.
@@ -100,17 +100,22 @@ pub fn gather(
     }
     let rest = piles.split_off(MAX_GROUPS.min(piles.len()));
     let others: usize = rest.iter().map(|(_, pile)| pile.holders.len()).sum();
-    let mut seen = HashSet::new();
+    let ports_of = |pile: &Pile| -> BTreeSet<u16> {
+        let sockets = pile.holders.iter().filter_map(|index| holders.get(*index));
+        sockets.map(|holder| holder.socket.port).collect()
+    };
+    let mut groups_of: HashMap<u16, u32> = HashMap::new();
+    for (_, pile) in &piles {
+        for port in ports_of(pile) {
+            *groups_of.entry(port).or_default() += 1;
+        }
+    }
     let groups = piles
         .into_iter()
         .filter_map(|(key, pile)| {
             let sockets = pile.holders.iter().filter_map(|index| holders.get(*index));
             let mut peers = HashSet::new();
-            let mut own = HashSet::new();
-            let mut ports = 0;
             for holder in sockets.clone() {
-                own.insert(holder.socket.port);
-                ports += u32::from(seen.insert(holder.socket.port));
                 peers.extend(
                     holder
                         .socket
@@ -118,13 +123,17 @@ pub fn gather(
                         .map(|peer| (peer, holder.socket.peer_port)),
                 );
             }
+            let own = ports_of(&pile);
+            let others_have = |port: &&u16| groups_of.get(*port).is_some_and(|groups| *groups > 1);
+            let shared: Vec<u16> = own.iter().filter(others_have).copied().collect();
             let one = sockets.clone().next()?.clone();
             Some(RangeGroup {
                 users: users_of(&one),
                 holder: one,
                 sockets: number(pile.holders.len()),
                 count: number(own.len()),
-                ports,
+                ports: number(own.len() - shared.len()),
+                shared: runs(&shared),
                 peers: number(peers.len()),
                 stale_bucket: key.stale_bucket,
             })
@@ -137,6 +146,13 @@ pub fn gather(
         missed: missed.saturating_add(number(others)),
         looked_for_users: users.is_some(),
     }
+}
+
+/// Ports in order, from one to another.
+fn runs(ports: &[u16]) -> Vec<(u16, u16)> {
+    let runs = ports.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let ends = |run: &[u16]| Some((*run.first()?, *run.last()?));
+    runs.filter_map(ends).collect()
 }
 
 /// The holders by key, the largest pile first; of equal ones that which was found first.

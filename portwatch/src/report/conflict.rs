@@ -194,6 +194,10 @@ pub struct Tally {
         deserialize_with = "nullable"
     )]
     pub peer: Option<Option<Endpoint>>,
+    /// Own address of the connections: only where those from several lead to the destination, and
+    /// which of them the kernel had picked for this call is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
     /// How many peers, where they are several.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peers: Option<u32>,

@@ -92,6 +92,9 @@ impl Redact {
             if let Some(Some(peer)) = &mut tally.peer {
                 self.text(&mut peer.address);
             }
+            if let Some(source) = &mut tally.source {
+                self.text(source);
+            }
         }
         self.text(&mut conflict.message);
         for advice in &mut conflict.advice {

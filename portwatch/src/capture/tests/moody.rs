@@ -118,6 +118,7 @@ impl Facts for Moody {
             sockets: n,
             count: n,
             ports: n,
+            shared: Vec::new(),
             peers: 1,
             stale_bucket: false,
         };

@@ -137,6 +137,53 @@ fn connections_to_the_destination_and_bound_ports_keep_connect_from_it() {
     );
 }
 
+/// Two own addresses from which every port leads there: which of them the kernel had picked, and so
+/// who is in the way, is not known.
+#[test]
+fn connections_from_two_addresses_leave_it_open() {
+    let holders: Vec<_> = (40000..40003)
+        .flat_map(|port| ["10.10.10.1", "10.10.10.9"].map(|from| connection(port, from, TO)))
+        .collect();
+    let conflict = told(&wants_any(Call::Connect, Transport::Tcp), &holders);
+    let right = (
+        Cause::RangeExhausted,
+        Certainty::Inferred,
+        Some(ExhaustedFor::Destination),
+        3,
+    );
+    assert_eq!(said(&conflict), right);
+    let tally = conflict.tally.as_ref().unwrap().iter();
+    let sources: Vec<_> = tally
+        .map(|line| (line.count, line.source.as_deref()))
+        .collect();
+    assert_eq!(sources, [(3, Some("10.10.10.1")), (3, Some("10.10.10.9"))]);
+    let doubt = "; 3 by ceph-osd (pid 3013825), ESTABLISHED from 10.10.10.1 with 10.10.10.2:6836, 3 \
+                 by ceph-osd (pid 3013825), ESTABLISHED from 10.10.10.9 with 10.10.10.2:6836; which \
+                 of these addresses the kernel had picked for this call is not known, and the \
+                 connections from the others are not in its way";
+    assert!(conflict.message.ends_with(doubt), "{}", conflict.message);
+}
+
+/// A port that somebody else has as well, whose sockets are not in the way, is no less taken.
+#[test]
+fn a_port_counts_whoever_else_has_it() {
+    let mut holders: Vec<_> = (40000..40003)
+        .map(|port| bound(port, "10.10.10.1"))
+        .collect();
+    holders.extend((40000..40004).map(|port| bound(port, "10.10.10.2")));
+    let mut failure = wants_any(Call::Bind, Transport::Tcp);
+    failure.wanted.addr = Some("10.10.10.1".parse().unwrap());
+    let conflict = told(&failure, &holders);
+    let right = (
+        Cause::RangeExhausted,
+        Certainty::Exact,
+        Some(ExhaustedFor::Binds),
+        3,
+    );
+    assert_eq!(said(&conflict), right);
+    assert_eq!(lines(&conflict).len(), 1);
+}
+
 /// Whoever goes there from another own address is not in the way.
 #[test]
 fn connections_from_another_address_do_not_count() {

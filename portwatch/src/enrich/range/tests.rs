@@ -33,7 +33,9 @@ fn sockets_of_one_process_state_and_peer_are_one_group() {
         .iter()
         .map(|group| (group.sockets, group.count, group.ports, group.peers))
         .collect();
-    assert_eq!(groups, [(100, 100, 100, 1), (1, 1, 0, 1), (1, 1, 1, 1)]);
+    assert_eq!(groups, [(100, 100, 99, 1), (1, 1, 0, 1), (1, 1, 1, 1)]);
+    let shared: Vec<_> = facts.groups.iter().map(|group| &group.shared[..]).collect();
+    assert_eq!(shared, [&[(40000, 40000)][..], &[(40000, 40000)], &[]]);
     assert_eq!((facts.sockets, facts.missed, facts.at), (102, 3, NOW));
 }
 

@@ -195,7 +195,7 @@ pub(in crate::sink) fn listener() -> Conflict {
         HolderKind::Listener,
         StateName::Listen,
         "nginx (pid 90) listens on [::]:60001 without IPV6_V6ONLY, which takes IPv4 as well, since \
-         before portwatch started (10:12:03 UTC)",
+         before portwatch started (at 10:12:03 UTC)",
     );
     let holder = &mut conflict.holders[0];
     (holder.local, holder.peer, holder.origin) = (endpoint("::", 60001), None, None);

@@ -164,7 +164,10 @@ fn tally_line(line: &Tally) -> String {
         Some(None) => "the kernel itself".to_owned(),
         None => "no process is known".to_owned(),
     };
-    let state = line.state.word();
+    let state = match &line.source {
+        Some(source) => format!("{} {}", line.state.word(), escape(source)),
+        None => line.state.word().to_owned(),
+    };
     let to = match (&line.peer, line.peers) {
         (Some(Some(peer)), _) => format!(" -> {}", endpoint(peer)),
         (_, Some(peers)) => format!(" -> {peers} peers"),

@@ -170,7 +170,7 @@ pub(super) fn since(holder: &Holder, at: Timestamp, look: &Look) -> String {
             let ago = SignedDuration::from_millis(i64::try_from(least).unwrap_or(i64::MAX));
             let start = at.checked_sub(ago).unwrap_or(Timestamp::MIN);
             format!(
-                "before portwatch started ({})",
+                "before portwatch started (at {})",
                 local_clock(start, &look.zone)
             )
         }
