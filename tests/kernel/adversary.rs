@@ -223,3 +223,31 @@ fn an_older_time_wait_is_not_the_next_listeners() -> Result<()> {
     );
     duel.end()
 }
+
+/// TCP_FASTOPEN_CONNECT: connect() takes the port, and the first send, which anybody may make, sends
+/// the SYN. The port is of whoever called connect().
+#[test]
+fn a_connection_that_waits_for_its_first_send() -> Result<()> {
+    let Some(mut duel) = Duel::traced()? else {
+        return Ok(());
+    };
+    // Without a cookie of the server.
+    duel.stage.netns.sysctl("net/ipv4/tcp_fastopen", "5")?;
+    let door = duel.door()?;
+    open(&mut duel.holder, 1, Kind::Tcp)?;
+    duel.holder.tell(&Op::Set(1, Opt::FastopenConnect, 1))?;
+    duel.pin(PORT)?;
+    duel.holder.tell(&Op::Connect(1, door, false))?;
+    let conflict = duel.blocked(Kind::Tcp, any(PORT))?;
+    is(
+        &conflict,
+        "outbound-connection",
+        &[(duel.holder_pid(), true)],
+    )?;
+    let holder = only(&conflict)?;
+    ensure!(
+        holder.state == "syn_sent" && holder.since_source.as_deref() == Some("assigned"),
+        "{conflict:#?}"
+    );
+    duel.end()
+}

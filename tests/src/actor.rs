@@ -37,6 +37,8 @@ pub enum Opt {
     Freebind,
     /// Seconds of FIN_WAIT2: above 60 the kernel keeps a full socket, not a small one.
     Linger2,
+    /// TCP_FASTOPEN_CONNECT: the first send makes the SYN.
+    FastopenConnect,
 }
 
 /// One call.

@@ -237,7 +237,9 @@ pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
         return 0;
     }
     if ret == 0 {
-        if udp {
+        // TCP_FASTOPEN_CONNECT takes the port here and leaves the SYN to the first send, whoever makes
+        // that (net/ipv4/tcp_fastopen.c:tcp_fastopen_defer_connect).
+        if udp || sock::state(sk) == Sock::STATE_SYN_SENT {
             autobound(
                 HookId::SYS_EXIT_CONNECT,
                 sk,

@@ -192,6 +192,7 @@ fn set(socket: impl AsFd, option: Opt, value: i32) -> Result<(), Errno> {
         Opt::BindAddressNoPort => (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT),
         Opt::Freebind => (libc::IPPROTO_IP, libc::IP_FREEBIND),
         Opt::Linger2 => (libc::IPPROTO_TCP, libc::TCP_LINGER2),
+        Opt::FastopenConnect => (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
     };
     let length = libc::socklen_t::try_from(size_of::<i32>()).map_err(|_| Errno::INVAL)?;
     // SAFETY: an open socket, and an int with its size.
