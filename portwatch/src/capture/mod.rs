@@ -30,6 +30,7 @@ mod plan;
 mod reader;
 mod recorder;
 mod redact;
+mod seek;
 mod sockets;
 mod streams;
 mod table;

@@ -11,7 +11,8 @@ use super::fact::Fact;
 use super::layout::{Layout, RECORD_MAX};
 use super::note::Note;
 use super::plan::{Plan, plans};
-use super::table::{ENTRIES_MAX, Known, Table, hash, hash_bytes};
+use super::seek::Seek;
+use super::table::{ENTRIES_MAX, Hasher, Known, Table, hash_bytes};
 use super::varint::{put, zigzag};
 use crate::decode::event::Ktime;
 use hashbrown::HashTable;
@@ -43,8 +44,9 @@ pub(super) struct Packer {
     contexts: Table,
     /// With the time of the record that brought them.
     sockets: Table,
-    /// A socket is looked for among those that the block has.
-    seeks_sockets: bool,
+    hasher: Hasher,
+    /// Whether a socket is looked for among those that the block has.
+    seek: Seek,
     /// The answers, and their numbers by their bytes.
     facts: Vec<Arc<Written>>,
     numbers: HashTable<usize>,
@@ -76,6 +78,9 @@ const KEY_MAX: usize = 1 + RECORD_MAX / 8;
 /// Places for contexts and sockets that are looked for. A block is of a second or less.
 const CONTEXTS: usize = 1 << 14;
 const SOCKETS: usize = 1 << 11;
+
+/// The place of a socket that is in no table.
+const NOWHERE: usize = usize::MAX;
 
 /// Records between two looks at the size, at least.
 const LOOK_EVERY: u32 = 64;
@@ -112,16 +117,13 @@ impl Packer {
                 own,
             });
         }
-        let longest = |part: fn(&Packings) -> &Packing| {
-            let words = packings.iter().map(|packings| part(packings).words.len());
-            1 + words.max().unwrap_or(0)
-        };
         Self {
             plans,
             block: Columns::new(parts, columns),
-            contexts: Table::new(CONTEXTS, longest(|packings| &packings.context)),
-            sockets: Table::new(SOCKETS, longest(|packings| &packings.socket)),
-            seeks_sockets: true,
+            contexts: Table::new(CONTEXTS),
+            sockets: Table::new(SOCKETS),
+            hasher: Hasher::new(),
+            seek: Seek::default(),
             packings,
             facts: Vec::new(),
             numbers: HashTable::new(),
@@ -135,7 +137,7 @@ impl Packer {
 
     /// The same, and each socket is stored as a new one: to look for it is dearer than its bytes.
     pub(super) fn without_sockets(mut self) -> Self {
-        self.seeks_sockets = false;
+        self.seek = Seek::NEVER;
         self
     }
 
@@ -176,7 +178,8 @@ impl Packer {
             block,
             contexts,
             sockets,
-            seeks_sockets,
+            hasher,
+            seek,
             key,
             ..
         } = self;
@@ -194,14 +197,14 @@ impl Packer {
         let [context_key, socket_key, own_key] = &mut **key;
         let context_key = context.key(index as u64, words, context_key);
         let socket_key = socket.key(*shape, words, socket_key);
-        let mut hashes = [hash(context_key), 0];
-        if *seeks_sockets {
-            hashes[1] = hash(socket_key);
+        let hash = hasher.hash(context_key);
+        let sought = (!socket.words.is_empty() && seek.now()).then(|| hasher.hash(socket_key));
+        if let Some(socket) = sought {
             // Both are on their way before either is waited for.
-            std::hint::black_box(contexts.touch(hashes[0]) ^ sockets.touch(hashes[1]));
+            std::hint::black_box(contexts.touch(hash) ^ sockets.touch(socket));
         }
         if !context.words.is_empty() {
-            let Known { number, new, place } = contexts.number(hashes[0], context_key);
+            let Known { number, new, place } = contexts.number(hash);
             (new_context, at) = (new, Some(place));
             match new {
                 true => block.part(context, &context_key[1..], bytes, None),
@@ -210,11 +213,14 @@ impl Packer {
         }
         let mut brought = None;
         if !socket.words.is_empty() {
-            let known = match *seeks_sockets {
-                true => sockets.number(hashes[1], socket_key),
-                false => sockets.pass(),
+            let known = match sought {
+                Some(hash) => sockets.number(hash),
+                None => sockets.pass(NOWHERE),
             };
             let Known { number, new, place } = known;
+            if sought.is_some() {
+                seek.found(!new);
+            }
             new_socket = new;
             if new {
                 block.part(socket, &socket_key[1..], bytes, None);

@@ -1,9 +1,12 @@
 //! What a block has seen lately: strings of words, each with the number of its first appearance.
 //!
-//! A string lies at the place that its hash names, so that to find it is to wait for memory once; that
-//! is dearer than all other packing of a record. One that is not found is new again: that costs bytes,
-//! and a reader does not mind. So a search ends after a few places, whatever strings a traced program
-//! makes up, and a table is no larger than what a core has near.
+//! A string is known by 128 bits that are made with a secret of this process: nobody who chooses a
+//! name can make them equal to another's, and to compare the strings themselves would be to wait for
+//! memory, which is dearer than all other packing of a record. One that is not found is new again:
+//! that costs bytes, and a reader does not mind. So a search ends after a few places, and a table is
+//! no larger than what a core has near.
+
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Entries that a block has at most; what comes then is stored with its record.
 pub(super) const ENTRIES_MAX: usize = 1 << 17;
@@ -15,22 +18,20 @@ const PROBES: usize = 4;
 const ROOM: usize = 4;
 const PLACES_FIRST: usize = 64;
 
-/// The half of an entry's first word that is the half of a hash.
-const TAG: u64 = 0xffff_ffff_0000_0000;
-
-/// Words of an entry before its string: half of the hash with the number after that of the string (0:
-/// free), and a mark.
-const HEAD: usize = 2;
-
-/// Strings by their hash. Equality is checked: a process chooses its name.
+/// Strings by their hash.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Entries at equal distances.
-    words: Vec<u64>,
-    distance: usize,
-    places: usize,
+    entries: Vec<Entry>,
     places_max: usize,
     count: usize,
+}
+
+/// `hash` is zero where the place is free.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    hash: Hash,
+    number: u64,
+    mark: u64,
 }
 
 /// Where a string is.
@@ -43,14 +44,10 @@ pub(super) struct Known {
 }
 
 impl Table {
-    /// With so many places at most, a power of two, for strings of so many words at most.
-    pub(super) fn new(places_max: usize, longest: usize) -> Self {
-        let distance = longest + HEAD;
-        let places = PLACES_FIRST.min(places_max);
+    /// With so many places at most, a power of two.
+    pub(super) fn new(places_max: usize) -> Self {
         Self {
-            words: vec![0; places * distance],
-            distance,
-            places,
+            entries: vec![Entry::default(); PLACES_FIRST.min(places_max)],
             places_max,
             count: 0,
         }
@@ -58,91 +55,75 @@ impl Table {
 
     pub(super) fn clear(&mut self) {
         if self.count > 0 {
-            let entries = self.words.chunks_exact_mut(self.distance);
-            entries.for_each(|entry| entry[0] = 0);
+            self.entries.fill(Entry::default());
         }
         self.count = 0;
     }
 
     /// Brings near what is known with this hash.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u64 {
-        const LINE: usize = 8;
-        let entry = self.entry(home(hash, self.places));
-        let lines = entry.iter().step_by(LINE).fold(0, |all, word| all ^ word);
-        lines ^ entry.last().unwrap_or(&0)
+    pub(super) fn touch(&self, hash: Hash) -> u64 {
+        let home = hash.home(self.entries.len());
+        self.entries.get(home).map_or(0, |entry| entry.hash.one)
     }
 
-    /// The number of a string with this [`hash`]. None is the beginning of another one: the first word
-    /// tells what it is.
+    /// The number of the string with this hash.
     #[inline]
-    pub(super) fn number(&mut self, hash: u64, string: &[u64]) -> Known {
-        if self.count * ROOM > self.places && self.places < self.places_max {
+    pub(super) fn number(&mut self, hash: Hash) -> Known {
+        if self.count * ROOM > self.entries.len() && self.entries.len() < self.places_max {
             self.grow();
         }
-        let mut free = home(hash, self.places);
-        for place in places(hash, self.places) {
-            let [head, _, known @ ..] = self.entry(place) else {
+        let mut free = hash.home(self.entries.len());
+        for place in places(hash, self.entries.len()) {
+            let Some(entry) = self.entries.get(place) else {
                 break;
             };
-            if *head == 0 {
+            if entry.hash == hash {
+                return Known {
+                    number: usize::try_from(entry.number).unwrap_or(usize::MAX),
+                    new: false,
+                    place,
+                };
+            }
+            if entry.hash == Hash::default() {
                 free = place;
                 break;
             }
-            if *head & TAG == hash & TAG && is(known, string) {
-                let number = number_in(*head);
-                let new = false;
-                return Known { number, new, place };
-            }
         }
-        let number = self.count;
-        self.count += 1;
-        let start = free * self.distance;
-        if let Some([head, mark, words @ ..]) = self.words.get_mut(start..start + self.distance)
-            && let Some(words) = words.get_mut(..string.len())
-        {
-            (*head, *mark) = ((hash & TAG) | self.count as u64, 0);
-            words.copy_from_slice(string);
+        let known = self.pass(free);
+        if let Some(entry) = self.entries.get_mut(free) {
+            *entry = Entry {
+                hash,
+                number: known.number as u64,
+                mark: 0,
+            };
         }
-        Known {
-            number,
-            new: true,
-            place: free,
-        }
+        known
     }
 
     /// The number of a string that is not looked for, now or later.
     #[inline]
-    pub(super) fn pass(&mut self) -> Known {
+    pub(super) fn pass(&mut self, place: usize) -> Known {
         let number = self.count;
         self.count += 1;
         Known {
             number,
             new: true,
-            place: 0,
+            place,
         }
-    }
-
-    #[inline]
-    fn entry(&self, place: usize) -> &[u64] {
-        let start = place * self.distance;
-        self.words
-            .get(start..start + self.distance)
-            .unwrap_or_default()
     }
 
     #[cold]
     fn grow(&mut self) {
-        let had = self.places;
-        self.places = had * 2;
-        let words = std::mem::replace(&mut self.words, vec![0; self.places * self.distance]);
-        for entry in words
-            .chunks_exact(self.distance)
-            .filter(|entry| entry[0] != 0)
-        {
-            let place = places(entry[0], self.places).find(|place| self.entry(*place)[0] == 0);
-            if let Some(start) = place.map(|place| place * self.distance) {
-                self.words[start..start + self.distance].copy_from_slice(entry);
+        let room = vec![Entry::default(); self.entries.len() * 2];
+        for entry in std::mem::replace(&mut self.entries, room) {
+            let free = |place: &usize| {
+                let there = self.entries.get(*place);
+                there.is_some_and(|there| there.hash == Hash::default())
+            };
+            let place = places(entry.hash, self.entries.len()).find(free);
+            if let Some(place) = place.and_then(|place| self.entries.get_mut(place)) {
+                *place = entry;
             }
         }
     }
@@ -150,7 +131,7 @@ impl Table {
     /// What is kept with a string; at first 0.
     #[inline]
     pub(super) fn mark(&mut self, place: usize) -> Option<&mut u64> {
-        self.words.get_mut(place * self.distance + 1)
+        self.entries.get_mut(place).map(|entry| &mut entry.mark)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -158,46 +139,64 @@ impl Table {
     }
 }
 
-#[inline]
-fn is(known: &[u64], string: &[u64]) -> bool {
-    let pairs = known.iter().zip(string);
-    pairs.fold(0, |all, (one, other)| all | (one ^ other)) == 0
-}
-
-#[inline]
-fn number_in(head: u64) -> usize {
-    (head & !TAG) as usize - 1
-}
-
-#[inline]
-fn home(hash: u64, places: usize) -> usize {
-    (hash >> 32) as usize & (places - 1)
-}
-
 /// Where a string with this hash may be, among so many places, a power of two.
 #[inline]
-fn places(hash: u64, places: usize) -> impl Iterator<Item = usize> {
-    let home = home(hash, places);
+fn places(hash: Hash, places: usize) -> impl Iterator<Item = usize> {
+    let home = hash.home(places);
     (0..PROBES).map(move |step| (home + step) & (places - 1))
 }
 
-/// Multiplies and folds: fast, and good enough for a table that checks equality. Two words go into
-/// each of two sums that do not wait for each other.
-#[inline]
-pub(super) fn hash(string: &[u64]) -> u64 {
-    let (blocks, rest) = string.as_chunks::<4>();
-    let [mut one, mut other] = [ODD; 2];
-    for [a, b, c, d] in blocks {
-        one = fold(one ^ a, b ^ ODD);
-        other = fold(other ^ c, d ^ ODD);
-    }
-    for word in rest {
-        one = fold(one ^ word, ODD);
-    }
-    fold(one, other ^ ODD)
+/// What a string is known by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hash {
+    one: u64,
+    other: u64,
 }
 
-/// The same of bytes.
+impl Hash {
+    #[inline]
+    fn home(self, places: usize) -> usize {
+        (self.one >> 32) as usize & (places - 1)
+    }
+}
+
+/// Makes hashes; no two processes make the same.
+#[derive(Clone, Debug)]
+pub(super) struct Hasher {
+    secrets: [u64; 4],
+}
+
+impl Hasher {
+    pub(super) fn new() -> Self {
+        let random = RandomState::new();
+        Self {
+            secrets: [0, 1, 2, 3].map(|n: u8| random.hash_one(n)),
+        }
+    }
+
+    /// Each of two sums takes every word with secrets of its own, and does not wait for the other.
+    #[inline]
+    pub(super) fn hash(&self, string: &[u64]) -> Hash {
+        let [a, b, c, d] = self.secrets;
+        let (pairs, rest) = string.as_chunks::<2>();
+        let (mut one, mut other) = (a, c);
+        for [x, y] in pairs {
+            one = multiply(one ^ x, b ^ y);
+            other = multiply(other ^ y, d ^ x);
+        }
+        for x in rest {
+            one = multiply(one ^ x, b);
+            other = multiply(other ^ x, d);
+        }
+        Hash {
+            // Never that of a free place.
+            one: multiply(one ^ string.len() as u64, d) | 1,
+            other,
+        }
+    }
+}
+
+/// A hash of bytes, for a table that checks equality.
 pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
@@ -209,12 +208,17 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// As [`multiply`], without a secret: a factor of zero would forget the other one.
+#[inline]
+fn fold(one: u64, other: u64) -> u64 {
+    multiply(one ^ 0xd6e8_feb8_6659_fd93, other | 1)
+}
+
 /// Both halves of a product.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-fn fold(one: u64, other: u64) -> u64 {
-    // A factor of zero would forget the other one.
-    let wide = u128::from(one ^ 0xd6e8_feb8_6659_fd93) * u128::from(other | 1);
+fn multiply(one: u64, other: u64) -> u64 {
+    let wide = u128::from(one) * u128::from(other);
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
@@ -223,11 +227,19 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// Always the same: with others, others are forgotten.
+    fn hasher() -> Hasher {
+        Hasher {
+            secrets: [ODD, ODD << 7 | 3, ODD << 23 | 1, ODD << 41 | 5],
+        }
+    }
+
     #[test]
     fn a_string_has_one_number() {
-        let mut table = Table::new(1 << 14, 3);
+        let hasher = hasher();
+        let mut table = Table::new(1 << 14);
         let mut number = |string: &[u64]| {
-            let Known { number, new, place } = table.number(hash(string), string);
+            let Known { number, new, place } = table.number(hasher.hash(string));
             let mark = table.mark(place).unwrap();
             assert_eq!(*mark, if new { 0 } else { number as u64 + 1 });
             *mark = number as u64 + 1;
@@ -243,15 +255,16 @@ mod tests {
         assert_eq!(number(&[1, 5]), (1, false));
         assert_eq!(table.len(), 1003);
         table.clear();
-        assert_eq!(table.number(hash(&[1, 5]), &[1, 5]).number, 0);
+        assert_eq!(table.number(hasher.hash(&[1, 5])).number, 0);
         assert_eq!(table.len(), 1);
     }
 
     /// Most of the last are found, and those long before them are new again.
     #[test]
     fn the_last_are_known() {
-        let mut table = Table::new(4096, 2);
-        let mut known = |n| !table.number(hash(&[2, n]), &[2, n]).new;
+        let mut table = Table::new(4096);
+        let hasher = hasher();
+        let mut known = |n| !table.number(hasher.hash(&[2, n])).new;
         assert_eq!((0..100_000).filter(|n| known(*n)).count(), 0);
         let last = (99_000..100_000).rev().filter(|n| known(*n)).count();
         assert!(last > 700, "{last}");
@@ -261,7 +274,15 @@ mod tests {
 
     #[test]
     fn hashes_differ() {
-        let all: HashSet<u64> = (0..100_000).map(|n| hash(&[2, n, 0x6468_7373])).collect();
-        assert_eq!(all.len(), 100_000);
+        let hasher = hasher();
+        let hash = |n: u64| hasher.hash(&[n % 4, n, 0x6468_7373]);
+        let both: HashSet<_> = (0..100_000).map(|n| (hash(n).one, hash(n).other)).collect();
+        let half: HashSet<_> = (0..100_000).map(|n| hash(n).other).collect();
+        assert_eq!((both.len(), half.len()), (100_000, 100_000));
+        // Neither where words stand nor how many there are is lost, nor a zero.
+        let odd = [&[1, 2][..], &[2, 1], &[1, 2, 0], &[1], &[0, 1], &[0], &[]];
+        let odd: HashSet<_> = odd.map(|string| hasher.hash(string).one).into();
+        assert_eq!(odd.len(), 7);
+        assert_ne!(Hasher::new().hash(&[1]), hasher.hash(&[1]));
     }
 }
