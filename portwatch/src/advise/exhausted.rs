@@ -61,13 +61,24 @@ pub(super) fn why(conflict: &Conflict) -> String {
 /// `range 32768-60999`, or that it is the socket's own.
 fn range(conflict: &Conflict) -> String {
     let range = &conflict.range;
+    let ports = u32::from(range.high).saturating_sub(u32::from(range.low)) + 1;
+    let counted = conflict.counted.as_ref();
+    let available = counted.and_then(|counted| counted.available);
+    // Few of them explain nothing, and all of them are told otherwise.
+    let reserved = match ports - available.unwrap_or(ports).min(ports) {
+        reserved if reserved * 4 >= ports && reserved < ports => format!(
+            " (of its {ports} ports {reserved} {} reserved, net.ipv4.ip_local_reserved_ports)",
+            if reserved == 1 { "is" } else { "are" }
+        ),
+        _ => String::new(),
+    };
     if range.of_socket {
         format!(
-            "socket's own range {}-{} (IP_LOCAL_PORT_RANGE)",
+            "socket's own range {}-{} (IP_LOCAL_PORT_RANGE){reserved}",
             range.low, range.high
         )
     } else {
-        format!("range {}-{}", range.low, range.high)
+        format!("range {}-{}{reserved}", range.low, range.high)
     }
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod connection;
 mod exhausted;
 mod gap;
 mod lifecycle;

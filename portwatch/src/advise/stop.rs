@@ -40,7 +40,15 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     if let Some(advice) = managed(holder) {
         return vec![advice];
     }
-    if !holder.processes.is_empty() && holder.processes.iter().all(|p| p.alive == Some(false)) {
+    if holder.processes.is_empty() {
+        return vec![plain(
+            "try-again",
+            "nobody was found with that socket, so it may have been closed meanwhile: try again; if \
+             the port is still taken then, `ss -anp` in this network namespace, on the host, shows \
+             who has it",
+        )];
+    }
+    if holder.processes.iter().all(|p| p.alive == Some(false)) {
         return vec![plain(
             "try-again",
             "the process that had the port has ended meanwhile: try again",

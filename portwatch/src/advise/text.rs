@@ -81,10 +81,11 @@ pub(super) fn is_shared(holder: &Holder, requester: &Process) -> bool {
     having.any(|p| p.pid == requester.pid) && !is_own(holder, requester)
 }
 
-/// `ceph-osd (pid 3013825)`; one that is gone is called so.
+/// `ceph-osd (pid 3013825)`; one that is gone is called so, and one that nobody could look at.
 pub(super) fn process(process: &HolderProcess) -> String {
     let gone = match process.alive {
         Some(false) => ", no longer running",
+        None if !process.has_socket => ", the last known to have it",
         Some(true) | None => "",
     };
     format!("{} (pid {}{gone})", process.comm, process.pid)
@@ -153,6 +154,15 @@ pub(super) fn opener(holder: &Holder) -> Option<&HolderProcess> {
 /// Who got the port for the socket, and who has that socket now if these are others (a program that
 /// the taker started, or that got the descriptor in a message): `; sleep (pid 7) has that socket now`.
 pub(super) fn taker(holder: &Holder) -> (String, String) {
+    // Both were seen, and neither has it any more: whoever closed it stands first.
+    if let [last, taker] = holder.processes.as_slice()
+        && [last, taker]
+            .iter()
+            .all(|p| !p.has_socket && p.seen.is_some())
+    {
+        let had = format!("; {} had that socket last", process(last));
+        return (process(taker), had);
+    }
     match (opener(holder), holder.processes.first()) {
         (Some(taker), Some(first)) if first.has_socket => (
             process(taker),

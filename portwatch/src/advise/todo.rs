@@ -1,13 +1,13 @@
 //! What to do about a conflict: per cause, the thing that helps most first.
 
+use super::connection::{end_connection, self_connect};
 use super::stop::{in_flight, inherited, others, stop};
-use super::text::{endpoint, owner, peer};
+use super::text::{endpoint, owner};
 use super::{commands, exhausted};
 use crate::correlate::verdict::Ground;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
-    Advice, Cause, Conflict, Holder, HolderKind, HolderProcess, OptionName, OriginName, StateName,
-    TransportName,
+    Advice, Cause, Conflict, Holder, HolderKind, OptionName, OriginName, StateName, TransportName,
 };
 
 /// The advice for a verdict whose cause and holders are set; `netns` is what is known of the
@@ -218,50 +218,6 @@ fn move_port(conflict: &Conflict) -> Option<Advice> {
             conflict.range.low, conflict.range.high
         ),
     ))
-}
-
-fn end_connection(conflict: &Conflict, holder: &Holder) -> Advice {
-    // It was not found with anyone when it was looked for: closed since, most likely.
-    let gone = |p: &HolderProcess| !p.has_socket && p.alive == Some(false);
-    if !holder.processes.is_empty() && holder.processes.iter().all(gone) {
-        return plain(
-            "try-again",
-            "the process that had the connection has ended: try again; if the port is still taken \
-             then, another process has inherited the descriptor",
-        );
-    }
-    let who = match holder.processes.is_empty() {
-        true => "whoever has it".to_owned(),
-        false => owner(holder),
-    };
-    let what = match holder.peer {
-        Some(_) => format!("its connection with {}", peer(holder)),
-        None => "that socket".to_owned(),
-    };
-    let alone = conflict.wanted.transport == TransportName::Tcp
-        && !holder.options.contains(&OptionName::Reuseaddr);
-    let reuse = if alone {
-        "; SO_REUSEADDR on your side does not help, that socket is without it"
-    } else {
-        ""
-    };
-    plain(
-        "end-connection",
-        &format!("the port is free when {who} closes {what}{reuse}"),
-    )
-}
-
-/// A client that tries again and again to connect to a port of the range draws it as its own source
-/// sooner or later (RFC 9293, simultaneous open).
-fn self_connect(holder: &Holder) -> Option<Advice> {
-    (holder.peer.as_ref() == Some(&holder.local)).then(|| {
-        plain(
-            "self-connect",
-            "in the client, close a connection whose own address is that of its peer \
-             (getsockname() equals getpeername()) and try again; or bind its source port to one \
-             outside the range",
-        )
-    })
 }
 
 /// SO_REUSEADDR helps beside TIME_WAIT and accepted connections if both servers have it.

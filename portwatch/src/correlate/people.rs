@@ -136,12 +136,12 @@ pub fn who(
         OwnerSource::Snapshot => Named::Scanned,
         OwnerSource::LastListener => Named::LastListener,
     };
-    // Nobody could look: the only process known to have had it has not closed it and still runs, or
-    // nobody could look at that either.
+    // Nobody could look, but the only process known to have had it has not closed it and still runs.
+    // Where that cannot be looked at either, another may have it by now: a child, or whoever was sent it.
     let has_socket = *keeper == Keeper::NotSeen
         && owner.released_at.is_none()
         && matches!(owner.source, OwnerSource::Call | OwnerSource::Snapshot)
-        && facts.runs(owner.tgid, owner.start) != Some(false);
+        && facts.runs(owner.tgid, owner.start) == Some(true);
     Who {
         processes: vec![past(owner, has_socket, facts, anchor)],
         named,

@@ -6,7 +6,7 @@ use crate::correlate::testing::{
 };
 use crate::correlate::verdict::verdict;
 use crate::decode::event::{
-    Call, Comm, Family, Holder, Ktime, Origin, OwnerSource, State, Tgid, Transport, Wanted,
+    Call, Comm, Holder, Ktime, Origin, OwnerSource, State, Tgid, Transport, Wanted,
 };
 
 const OSD: &str = "ceph-osd (pid 3013825)";
@@ -369,48 +369,4 @@ fn one_line_and_no_control_character_of_our_own() {
     assert!(message.starts_with("\u{1b}[31m (pid 812)"), "{message:?}");
 }
 
-/// A child of whoever listens that tries to bind the port again.
-#[test]
-fn a_caller_that_has_the_listener_as_well_is_told_so() {
-    let listener = scanned("0.0.0.0", State::Listen);
-    let failure = failure(Transport::Tcp, "0.0.0.0", vec![listener]);
-    let mut facts = facts(Some(71234));
-    let (tgid, start) = (failure.task.tgid, failure.task.start);
-    let child = user(tgid.0, start.0, "python3");
-    let users = facts.socket_users.as_mut().unwrap();
-    users.push((71234, child));
-    facts.processes.push(process(tgid.0, start.0, "python3"));
-    let conflict = verdict(&failure, &facts, &ground()).conflict;
-    let told = "; the caller has that socket itself, too";
-    assert!(conflict.message.ends_with(told), "{}", conflict.message);
-    assert_eq!(conflict.advice[0].id, "close-own");
-    assert_eq!(
-        conflict.advice[0].text,
-        format!(
-            "the caller has that socket itself, inherited or handed over: it can serve on that one \
-             instead of a second; for a new one it has to close it, and so has {OSD}"
-        )
-    );
-}
-
-#[test]
-fn a_socket_of_the_other_family_is_explained() {
-    let said = |wanted: &str, holder: Holder| {
-        let failure = failure(Transport::Tcp, wanted, vec![holder]);
-        verdict(&failure, &facts(Some(71234)), &ground())
-            .conflict
-            .message
-    };
-    let message = said("::", scanned("10.10.10.1", State::Listen));
-    let told = "; a bind to [::] without IPV6_V6ONLY wants IPv4 as well";
-    assert!(message.ends_with(told), "{message}");
-    let mut connection = called(State::Established, Origin::EphemeralConnect);
-    connection.socket.family = Family::Ipv6;
-    connection.socket.v6_rcv_saddr = "::1".parse().unwrap();
-    connection.socket.v6_daddr = "::1".parse().unwrap();
-    let message = said("0.0.0.0", connection);
-    let told = "; without IPV6_V6ONLY an IPv6 socket keeps IPv4 from its port as well";
-    assert!(message.ends_with(told), "{message}");
-    let message = said("0.0.0.0", scanned("10.10.10.1", State::Listen));
-    assert!(!message.contains("IPV6_V6ONLY"), "{message}");
-}
+mod people;

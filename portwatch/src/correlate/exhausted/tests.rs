@@ -117,7 +117,8 @@ fn connections_to_the_destination_and_bound_ports_keep_connect_from_it() {
     assert_eq!(
         conflict.message,
         "python3 (pid 812) could not connect from 0.0.0.0:*/tcp to 10.10.10.2:6836: no tcp port of \
-         the range 40000-40003 is left for connections to 10.10.10.2:6836; other destinations can \
+         the range 40000-40003 (of its 4 ports 1 is reserved, net.ipv4.ip_local_reserved_ports) is \
+         left for connections to 10.10.10.2:6836; other destinations can \
          still share them; 2 by ceph-osd (pid 3013825), ESTABLISHED with 10.10.10.2:6836, 1 by \
          ceph-osd (pid 3013825), bound, not listening"
     );
