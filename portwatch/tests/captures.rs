@@ -113,6 +113,17 @@ fn pipes_and_directories() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(piped.stdout).unwrap(), told);
+    // What a shell gives for `<(cat FILE)`, which can be read once.
+    let (from, mut to) = std::io::pipe().unwrap();
+    let bytes = fs::read(&capture).unwrap();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut to, &bytes));
+    let once = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+        .args(["replay", "--json", "/dev/stdin"])
+        .stdin(from)
+        .output()
+        .unwrap();
+    writer.join().unwrap().unwrap();
+    assert_eq!(String::from_utf8(once.stdout).unwrap(), told);
     let dir = tempfile::tempdir().unwrap();
     fs::copy(&capture, dir.path().join("any name")).unwrap();
     fs::write(dir.path().join("notes.txt"), "not a capture").unwrap();

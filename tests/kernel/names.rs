@@ -190,7 +190,7 @@ fn in_another_pid_namespace_no_stranger_is_described() -> Result<()> {
     ensure!(
         process.pid == made.holder.pid()
             && process.comm == "made-client"
-            && (process.has_socket, process.alive) == (Some(true), None)
+            && (process.has_socket, process.alive) == (Some(false), None)
             && process.exe.is_none(),
         "{text}"
     );

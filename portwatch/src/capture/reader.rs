@@ -61,6 +61,8 @@ struct Gap {
     blocks: u64,
     records: u64,
     bytes: u64,
+    /// The latest time in what is missing, as far as that can be read.
+    last: u64,
 }
 
 impl<R: Read> CaptureReader<R> {
@@ -181,7 +183,7 @@ impl<R: Read> CaptureReader<R> {
         let unpacked = head.unpack(self.salt, stored, &mut self.zstd, payload);
         self.buffer.skip(HEAD + head.stored);
         if head.flags & (CLOSED | CONTINUED) != 0 && head.inputs == 0 {
-            self.missing(head.number, head.first);
+            self.missing(head.number, self.last);
             self.end = match head.flags & CLOSED != 0 {
                 true => End::Closed,
                 false => End::Continued,
@@ -207,6 +209,7 @@ impl<R: Read> CaptureReader<R> {
                 gap.blocks += 1;
                 gap.records += u64::from(head.inputs);
                 gap.bytes += (HEAD + head.stored) as u64;
+                gap.last = gap.last.max(head.last);
                 self.expected = head.number + 1;
             }
         }
@@ -230,8 +233,8 @@ impl<R: Read> CaptureReader<R> {
                 blocks: gap.blocks,
                 records: gap.records,
                 bytes: gap.bytes,
-                after: self.last,
-                until: until.max(self.last),
+                after: self.last.max(self.header.begin.started.0),
+                until: until.max(gap.last).max(self.last),
             }));
         }
     }

@@ -62,6 +62,8 @@ struct State {
     redaction: Redaction,
     patient: bool,
     full: usize,
+    /// The block has waited long enough, but an input was under way: it ends before the next.
+    overdue: bool,
     /// A record while it is redacted.
     scratch: Vec<u8>,
     /// Inputs that are not in the capture.
@@ -104,6 +106,7 @@ impl Recorder {
                 redaction,
                 patient,
                 full,
+                overdue: false,
                 scratch: Vec::new(),
                 missing: 0,
                 known: HashMap::new(),
@@ -283,7 +286,7 @@ impl Recorder {
             }
             let _ = thread.join();
         }
-        let missing = lock(&self.0.state).missing;
+        let missing = lock(&self.0.state).missing + self.0.fate.unwritten();
         match (self.0.fate.why(), missing) {
             (None, 0) => None,
             (None, missing) => Some(format!(
@@ -310,7 +313,7 @@ impl Recorder {
             state.missing += 1;
             return None;
         }
-        if state.packer.is_full(state.full) {
+        if state.overdue || state.packer.is_full(state.full) {
             state.flush();
         }
         if state.packer.inputs() == 0 {
@@ -326,6 +329,7 @@ impl Recorder {
 
 impl State {
     fn take(&mut self) -> Option<Job> {
+        self.overdue = false;
         let content = self.packer.take()?;
         let number = self.number;
         self.number += 1;
@@ -364,6 +368,7 @@ impl Inner {
         let mut state = lock(&self.state);
         let mut work: Vec<Job> = jobs.try_iter().collect();
         if self.busy.load(Ordering::Acquire) {
+            state.overdue = true;
             work.push(Job::Begun);
         } else {
             work.extend(state.take());

@@ -104,9 +104,19 @@ impl Made {
         }
     }
 
-    pub(super) fn block(mut self, pack: impl FnOnce(&mut Packer)) -> Self {
+    pub(super) fn block(self, pack: impl FnOnce(&mut Packer)) -> Self {
+        self.forged(pack, |_| ())
+    }
+
+    /// A block whose payload is changed before its checksums are made.
+    pub(super) fn forged(
+        mut self,
+        pack: impl FnOnce(&mut Packer),
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Self {
         pack(&mut self.packer);
-        let content = self.packer.take().unwrap();
+        let mut content = self.packer.take().unwrap();
+        change(&mut content.payload);
         let (head, stored) = self.framer.frame(self.number, 0, &content).unwrap();
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(stored);

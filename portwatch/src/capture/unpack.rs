@@ -64,6 +64,10 @@ pub struct Passed {
     pub last: Ktime,
 }
 
+/// Answers in a block, and behind one input: more than there are in any that this writer makes.
+const FACTS_MAX: usize = 1 << 18;
+const ANSWERS_MAX: usize = 1 << 16;
+
 /// Bytes of the arena that are taken at once.
 const ARENA: usize = 1 << 16;
 
@@ -96,7 +100,11 @@ impl Unpacker {
         self.ready = None;
         self.ahead.clear();
         self.owed.fill(0);
-        Ok(self.streams.load(payload)?)
+        self.streams.load(payload).map_err(|wrong| {
+            // Half of it may lie ready, over the bytes of the block before.
+            self.abandon();
+            wrong.into()
+        })
     }
 
     /// Forgets the rest of the block.
@@ -232,6 +240,9 @@ impl Unpacker {
     fn answer(&mut self, op: u8, context: Option<usize>) -> Result<usize, Wrong> {
         let number = if op == FACT {
             let place = self.streams.string_place()?;
+            if self.facts.len() >= FACTS_MAX {
+                return Err(Wrong::Streams);
+            }
             self.facts.push(Fact { place, bytes: None });
             self.facts.len() - 1
         } else {
@@ -249,7 +260,12 @@ impl Unpacker {
     /// The answers behind an input, and the usual one of its context.
     fn answers(&mut self, context: Option<usize>) -> Result<Stored, Wrong> {
         let mut answers = Stored::Nothing;
+        let mut count = 0;
         while let Some(op) = self.next_answer() {
+            count += 1;
+            if count > ANSWERS_MAX {
+                return Err(Wrong::Streams);
+            }
             let number = self.answer(op, context)?;
             answers.push(self.fact(number)?);
         }

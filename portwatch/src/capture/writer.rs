@@ -10,7 +10,7 @@ use super::header::CaptureHeader;
 use crate::report::ClockAnchor;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub(super) struct Numbered {
 pub(super) struct Fate {
     failed: AtomicBool,
     why: Mutex<Option<String>>,
+    /// Inputs of blocks that were handed over and are not in the file.
+    unwritten: AtomicU64,
     /// Blocks on the disk, and who waits for one.
     #[cfg(test)]
     written: (Mutex<u64>, std::sync::Condvar),
@@ -74,6 +76,11 @@ pub(super) struct Fate {
 impl Fate {
     pub(super) fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Inputs that came here and are not in the file.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     /// Why nothing is written any more.
@@ -175,11 +182,14 @@ impl Writer {
     }
 
     fn block(&mut self, block: &Numbered) {
-        if self.fate.failed() {
-            return;
+        if !self.fate.failed() {
+            let written = self.try_block(block);
+            self.judge(written);
         }
-        let written = self.try_block(block);
-        self.judge(written);
+        if self.fate.failed() {
+            let inputs = u64::from(block.content.inputs);
+            self.fate.unwritten.fetch_add(inputs, Ordering::Relaxed);
+        }
     }
 
     fn try_block(&mut self, block: &Numbered) -> io::Result<()> {

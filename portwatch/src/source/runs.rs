@@ -51,7 +51,7 @@ pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>
     let mut runs: Vec<Run> = Vec::new();
     let mut skipped = Vec::new();
     for path in paths {
-        if is_stdin(path) {
+        if is_stream(path) {
             let source = open(path).map_err(CaptureError::Read);
             let reader = source.and_then(CaptureReader::new);
             let reader = reader.map_err(RunsError::of(path))?;
@@ -85,8 +85,10 @@ pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>
     Ok((runs, skipped))
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
+/// What can be read only once: standard input, a FIFO, what a shell gives for `<(...)`.
+fn is_stream(path: &Path) -> bool {
+    let special = |about: std::fs::Metadata| !about.is_file() && !about.is_dir();
+    path == Path::new("-") || path.metadata().is_ok_and(special)
 }
 
 /// The captures in a directory, by their first bytes and not by their names.

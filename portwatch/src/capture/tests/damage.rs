@@ -6,6 +6,7 @@ use super::super::fact::{Answer, Fact, Question};
 use super::super::header::PRELUDE;
 use super::super::note::Note;
 use super::super::pack::Packer;
+use super::super::varint::take;
 use super::super::{CaptureError, Damage, Input};
 use super::made::{assign, bytes, failure, holder, release};
 use super::pack::process;
@@ -40,6 +41,37 @@ fn some(packer: &mut Packer, block: u64) {
 
 fn whole() -> Seen {
     read(&four(Codec::Zstd).bytes).unwrap()
+}
+
+/// Where the last stream's length stands in a payload.
+fn last_length(payload: &[u8]) -> usize {
+    let mut rest = payload;
+    let streams = take(&mut rest).unwrap();
+    let mut last = rest;
+    for _ in 0..2 * streams {
+        last = rest;
+        take(&mut rest).unwrap();
+    }
+    payload.len() - last.len()
+}
+
+/// The checksums are right and the streams are not: nothing of the block before comes again.
+#[test]
+fn a_block_whose_streams_make_no_sense() {
+    let sound = |packer: &mut Packer| some(packer, 0);
+    let too_long = |payload: &mut Vec<u8>| {
+        let at = last_length(payload);
+        payload[at] = payload[at] % 0x40 + 0x40;
+    };
+    let first = Made::new(Codec::None).forged(sound, too_long).closed();
+    let seen = read(&first.bytes).unwrap();
+    assert_eq!((seen.inputs.len(), seen.damage.len()), (0, 1));
+    let second = Made::new(Codec::None).block(sound).forged(sound, too_long);
+    let seen = read(&second.closed().bytes).unwrap();
+    let alone = read(&Made::new(Codec::None).block(sound).closed().bytes).unwrap();
+    assert_eq!(seen.inputs, alone.inputs);
+    let hole = &seen.damage[..];
+    assert!(matches!(hole, [Damage::Hole { blocks: 1, .. }]), "{hole:?}");
 }
 
 #[test]

@@ -111,6 +111,10 @@ fn a_full_disk_ends_the_capture_and_not_the_run() {
     let (told, missing) = long(options(Path::new("/dev/full")));
     let missing = missing.unwrap();
     assert!(missing.contains("No space left"), "{missing}");
+    // Nothing of the run is in it.
+    let (_, count) = missing.rsplit_once("; ").unwrap();
+    let count: u64 = count.split(' ').next().unwrap().parse().unwrap();
+    assert!(count > 100_000, "{missing}");
     assert!(told.lines().count() > 100_000);
     assert!(told.lines().last().unwrap().contains(r#""complete":true"#) || told.contains("lost"));
 }
@@ -132,5 +136,29 @@ fn a_block_does_not_wait_for_ever() {
     let (told, complaints) = replayed(&[copy], &EventName::ALL);
     assert!(told.contains(r#""type":"assign""#), "{told}");
     assert!(complaints[0].contains("has no end"), "{complaints:?}");
+    assert_eq!(recorder.finish(), None);
+}
+
+/// Nor does one to which something comes all the time.
+#[test]
+fn a_block_of_a_busy_run_does_not_wait_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
+    let (done, written) = std::sync::mpsc::channel();
+    let waiting = recorder.clone();
+    let waiter = std::thread::spawn(move || {
+        waiting.wait_for_block();
+        done.send(()).unwrap();
+    });
+    let pace = std::time::Duration::from_millis(1);
+    let mut count = 0;
+    while written.recv_timeout(pace).is_err() {
+        count += 1;
+        assert!(count < 30_000, "no block is written");
+        // Its answers may still come.
+        recorder.record(&raw(bytes(&assign(count, 5, count, 0))));
+    }
+    waiter.join().unwrap();
     assert_eq!(recorder.finish(), None);
 }
