@@ -1,10 +1,8 @@
-//! Coordinates of the two timelines: who held the ports of a range, and who held the ports that
-//! somebody wanted in vain.
+//! Coordinates of a timeline: who held the ports of a range.
 
 use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
-use super::scene::{CONTESTED, Contested, Mark, Scene, Span};
+use super::scene::{CONTESTED, Scene};
 use super::words::{short_time, text, time};
-use crate::report::TransportName;
 
 /// Colours that are told apart; the last one stands for everything else.
 pub(super) const COLOURS: usize = 7;
@@ -12,10 +10,6 @@ pub(super) const COLOURS: usize = 7;
 pub(super) const WIDTH: f64 = 960.0;
 /// Left of the plane: labels.
 pub(super) const LEFT: f64 = 120.0;
-/// Contested ports that are drawn.
-const DRAWN: usize = 24;
-/// Height of the lane of one.
-const LANE: f64 = 26.0;
 /// Rows of the range's chart: at most so many, of several rows of the grid each.
 const BANDS: usize = 56;
 const BAND: f64 = 7.0;
@@ -72,7 +66,7 @@ impl Stretch {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a place on a page")]
-    fn x(self, at: i64) -> f64 {
+    pub(super) fn x(self, at: i64) -> f64 {
         let whole = self.ended.saturating_sub(self.began).max(1) as f64;
         let since = at.clamp(self.began, self.ended) - self.began;
         round(LEFT + since as f64 / whole * WIDTH)
@@ -98,7 +92,7 @@ impl Stretch {
     }
 }
 
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
@@ -120,143 +114,8 @@ pub(super) struct Point {
     pub(super) title: String,
 }
 
-/// The lane of a port that was wanted in vain.
-pub(super) struct Lane {
-    pub(super) label: String,
-    pub(super) y: f64,
-    pub(super) rects: Vec<Rect>,
-    pub(super) points: Vec<Point>,
-    pub(super) attempts: u64,
-    pub(super) left_out: u64,
-    /// The same as a table.
-    pub(super) rows: Vec<Row>,
-}
-
-pub(super) struct Row {
-    pub(super) what: &'static str,
-    pub(super) program: String,
-    pub(super) pid: u32,
-    pub(super) from: String,
-    pub(super) until: String,
-}
-
 /// Failures that are marked in the chart of a range.
 const MARKS: usize = 400;
-
-/// Failures of a lane that are drawn and listed.
-const POINTS: usize = 60;
-
-/// The lanes of a scene's contested ports, those with most failures first, and how many are not
-/// drawn.
-pub(super) fn lanes(
-    scene: &Scene,
-    stretch: Stretch,
-    class: &dyn Fn(&str) -> String,
-) -> (Vec<Lane>, usize) {
-    let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
-    ports.sort_by_key(|(port, contested)| (std::cmp::Reverse(contested.attempts), **port));
-    let hidden = ports.len().saturating_sub(DRAWN);
-    ports.truncate(DRAWN);
-    let mut y = 0.0;
-    let lanes = ports.into_iter().map(|((port, transport), contested)| {
-        let label = format!("{port}/{}", transport.word());
-        let lane = lane(label, y, contested, stretch, class);
-        y += LANE;
-        lane
-    });
-    (lanes.collect(), hidden)
-}
-
-fn lane(
-    label: String,
-    y: f64,
-    contested: &Contested,
-    stretch: Stretch,
-    class: &dyn Fn(&str) -> String,
-) -> Lane {
-    let mut spans: Vec<&Span> = contested.spans.iter().collect();
-    spans.sort_by_key(|span| span.since);
-    let rects = spans.iter().map(|span| {
-        let (left, right) = (stretch.x(span.since), stretch.x(span.until));
-        Rect {
-            x: left,
-            y: y + 13.0,
-            width: round((right - left).max(1.5)),
-            height: 10.0,
-            class: class(&span.program),
-            opacity: 1.0,
-            title: format!(
-                "{} ({}) held {label} from {} until {}",
-                text(&span.program),
-                span.pid,
-                since(span),
-                time(span.until)
-            ),
-        }
-    });
-    let points = contested.marks.iter().take(POINTS).map(|mark| Point {
-        x: stretch.x(mark.at),
-        y: y + 7.0,
-        title: format!(
-            "{} ({}) did not get {label} at {}",
-            text(&mark.program),
-            mark.pid,
-            time(mark.at)
-        ),
-    });
-    let mut rows: Vec<(i64, Row)> = spans.iter().map(|span| (span.since, held(span))).collect();
-    rows.extend(
-        contested
-            .marks
-            .iter()
-            .take(POINTS)
-            .map(|mark| (mark.at, wanted(mark))),
-    );
-    rows.sort_by_key(|(at, _)| *at);
-    let shown = contested.marks.len().min(POINTS) as u64;
-    Lane {
-        rects: rects.collect(),
-        points: points.collect(),
-        attempts: contested.attempts,
-        left_out: contested.spans_left_out + contested.attempts.saturating_sub(shown),
-        rows: rows.into_iter().map(|(_, row)| row).collect(),
-        label,
-        y,
-    }
-}
-
-fn since(span: &Span) -> String {
-    match span.since_before {
-        true => format!("{} or earlier", time(span.since)),
-        false => time(span.since),
-    }
-}
-
-fn held(span: &Span) -> Row {
-    Row {
-        what: "held",
-        program: text(&span.program),
-        pid: span.pid,
-        from: since(span),
-        until: time(span.until),
-    }
-}
-
-fn wanted(mark: &Mark) -> Row {
-    Row {
-        what: "not got",
-        program: text(&mark.program),
-        pid: mark.pid,
-        from: time(mark.at),
-        until: String::new(),
-    }
-}
-
-/// Height of all lanes.
-#[expect(clippy::cast_precision_loss, reason = "a few dozen")]
-pub(super) fn height(lanes: usize) -> f64 {
-    lanes as f64 * LANE
-}
 
 /// A range over time.
 pub(super) struct RangeChart {
@@ -325,7 +184,7 @@ pub(super) fn range_chart(
     let inside = |port: u16| (low..=high).contains(&port);
     let mut points: Vec<Point> = Vec::new();
     for ((port, _), contested) in &scene.contested {
-        for mark in contested.marks.iter().filter(|_| inside(*port)) {
+        for mark in contested.marks.kept().iter().filter(|_| inside(*port)) {
             let (x, y) = (stretch.x(mark.at), y(*port));
             if points.len() < MARKS && points.iter().all(|point| (point.x, point.y) != (x, y)) {
                 let title = format!(

@@ -9,12 +9,14 @@
 mod chart;
 mod gather;
 mod grid;
+mod lanes;
 mod range_map;
 mod scene;
 mod stories;
 mod story_view;
 #[cfg(test)]
 mod tests;
+mod thinned;
 mod view;
 mod words;
 

@@ -2,6 +2,7 @@
 //! wanted in vain.
 
 use super::grid::Grid;
+use super::thinned::Thinned;
 use crate::export::holdings::{Holding, Who};
 use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
 use std::collections::{BTreeMap, HashMap};
@@ -10,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) const CONTESTED: usize = 1_000;
 /// Holds of one of them that are kept.
 const SPANS: usize = 200;
-/// Failures of one of them that are kept.
-const MARKS: usize = 500;
+/// Failures of one of them that are kept, drawn and listed, spread over all of them.
+const MARKS: usize = 60;
 /// Services that are remembered.
 const SERVICES: usize = 4_096;
 
@@ -47,8 +48,17 @@ pub(super) struct Service {
 pub(super) struct Contested {
     pub(super) attempts: u64,
     pub(super) spans: Vec<Span>,
-    pub(super) spans_left_out: u64,
-    pub(super) marks: Vec<Mark>,
+    /// Those that were too many.
+    pub(super) rest: Option<Rest>,
+    pub(super) marks: Thinned<Mark, MARKS>,
+}
+
+/// Holds that are not told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) count: u64,
+    pub(super) since: i64,
+    pub(super) until: i64,
 }
 
 /// Somebody held it.
@@ -166,13 +176,11 @@ impl Scene {
         }
         let contested = self.contested.entry(key).or_default();
         contested.attempts += 1;
-        if contested.marks.len() < MARKS {
-            contested.marks.push(Mark {
-                at,
-                program: program.clone(),
-                pid: conflict.requester.pid,
-            });
-        }
+        contested.marks.push(|| Mark {
+            at,
+            program: program.clone(),
+            pid: conflict.requester.pid,
+        });
         for holder in conflict.holders.iter().filter(|holder| holder.blocking) {
             let Some(process) = holder.processes.first() else {
                 continue;
@@ -207,7 +215,14 @@ impl Contested {
             return;
         }
         if self.spans.len() >= SPANS {
-            self.spans_left_out += 1;
+            let rest = self.rest.get_or_insert(Rest {
+                count: 0,
+                since,
+                until,
+            });
+            rest.count += 1;
+            rest.since = rest.since.min(since);
+            rest.until = rest.until.max(until);
             return;
         }
         self.spans.push(Span {

@@ -1,9 +1,9 @@
 //! What was gathered, as the words and places of the page.
 
-use super::chart::{Colours, LEFT, Lane, RangeChart, Stretch, Tick, WIDTH};
-use super::chart::{height, lanes, range_chart};
+use super::chart::{Colours, LEFT, RangeChart, Stretch, Tick, WIDTH, range_chart};
 use super::gather::{Gathered, Page, RunTold};
 use super::grid::{Axis, OTHERS};
+use super::lanes::{Lane, height, lanes};
 use super::range_map::{RangeMap, range_map};
 use super::scene::Scene;
 use super::story_view::{StoryView, stories_told};

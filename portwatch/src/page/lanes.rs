@@ -1,0 +1,156 @@
+//! Coordinates of a timeline: who held the ports that somebody wanted in vain.
+
+use super::chart::{Point, Rect, Stretch, round};
+use super::scene::{Contested, Mark, Scene, Span};
+use super::words::{text, time};
+use crate::report::TransportName;
+
+/// Contested ports that are drawn.
+const DRAWN: usize = 24;
+/// Height of the lane of one.
+const LANE: f64 = 26.0;
+
+/// The lane of a port that was wanted in vain.
+pub(super) struct Lane {
+    pub(super) label: String,
+    pub(super) y: f64,
+    pub(super) rects: Vec<Rect>,
+    pub(super) points: Vec<Point>,
+    pub(super) attempts: u64,
+    pub(super) left_out: u64,
+    /// The same as a table.
+    pub(super) rows: Vec<Row>,
+}
+
+pub(super) struct Row {
+    pub(super) what: &'static str,
+    pub(super) program: String,
+    pub(super) pid: u32,
+    pub(super) from: String,
+    pub(super) until: String,
+}
+
+/// The lanes of a scene's contested ports, those with most failures first, and how many are not
+/// drawn.
+pub(super) fn lanes(
+    scene: &Scene,
+    stretch: Stretch,
+    class: &dyn Fn(&str) -> String,
+) -> (Vec<Lane>, usize) {
+    let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
+    ports.sort_by_key(|(port, contested)| (std::cmp::Reverse(contested.attempts), **port));
+    let hidden = ports.len().saturating_sub(DRAWN);
+    ports.truncate(DRAWN);
+    let mut y = 0.0;
+    let lanes = ports.into_iter().map(|((port, transport), contested)| {
+        let label = format!("{port}/{}", transport.word());
+        let lane = lane(label, y, contested, stretch, class);
+        y += LANE;
+        lane
+    });
+    (lanes.collect(), hidden)
+}
+
+fn lane(
+    label: String,
+    y: f64,
+    contested: &Contested,
+    stretch: Stretch,
+    class: &dyn Fn(&str) -> String,
+) -> Lane {
+    let mut spans: Vec<&Span> = contested.spans.iter().collect();
+    spans.sort_by_key(|span| span.since);
+    let rects = spans.iter().map(|span| {
+        let (left, right) = (stretch.x(span.since), stretch.x(span.until));
+        Rect {
+            x: left,
+            y: y + 13.0,
+            width: round((right - left).max(1.5)),
+            height: 10.0,
+            class: class(&span.program),
+            opacity: 1.0,
+            title: format!(
+                "{} ({}) held {label} from {} until {}",
+                text(&span.program),
+                span.pid,
+                since(span),
+                time(span.until)
+            ),
+        }
+    });
+    // Others had it for some of that time, and the picture must not show it as free.
+    let rest = contested.rest.map(|rest| {
+        let (left, right) = (stretch.x(rest.since), stretch.x(rest.until));
+        Rect {
+            x: left,
+            y: y + 15.0,
+            width: round((right - left).max(1.5)),
+            height: 6.0,
+            class: "cx".to_owned(),
+            opacity: 1.0,
+            title: format!(
+                "{label} was held between {} and {} by more than can be told apart",
+                time(rest.since),
+                time(rest.until)
+            ),
+        }
+    });
+    let points = contested.marks.kept().iter().map(|mark| Point {
+        x: stretch.x(mark.at),
+        y: y + 7.0,
+        title: format!(
+            "{} ({}) did not get {label} at {}",
+            text(&mark.program),
+            mark.pid,
+            time(mark.at)
+        ),
+    });
+    let mut rows: Vec<(i64, Row)> = spans.iter().map(|span| (span.since, held(span))).collect();
+    let marks = contested.marks.kept().iter();
+    rows.extend(marks.map(|mark| (mark.at, wanted(mark))));
+    rows.sort_by_key(|(at, _)| *at);
+    let shown = contested.marks.kept().len() as u64;
+    let rest_count = contested.rest.map_or(0, |rest| rest.count);
+    Lane {
+        rects: rest.into_iter().chain(rects).collect(),
+        points: points.collect(),
+        attempts: contested.attempts,
+        left_out: rest_count + contested.attempts.saturating_sub(shown),
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+        label,
+        y,
+    }
+}
+
+fn since(span: &Span) -> String {
+    match span.since_before {
+        true => format!("{} or earlier", time(span.since)),
+        false => time(span.since),
+    }
+}
+
+fn held(span: &Span) -> Row {
+    Row {
+        what: "held",
+        program: text(&span.program),
+        pid: span.pid,
+        from: since(span),
+        until: time(span.until),
+    }
+}
+
+fn wanted(mark: &Mark) -> Row {
+    Row {
+        what: "not got",
+        program: text(&mark.program),
+        pid: mark.pid,
+        from: time(mark.at),
+        until: String::new(),
+    }
+}
+
+/// Height of all lanes.
+#[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+pub(super) fn height(lanes: usize) -> f64 {
+    lanes as f64 * LANE
+}
