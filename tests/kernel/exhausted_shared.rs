@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use portwatch_tests::actor::{Actor, Kind, Op, Opt};
 use portwatch_tests::contract::Tally;
 use portwatch_tests::puppet::Puppet;
@@ -58,15 +58,23 @@ fn connect_from(who: &mut Actor, from: &str, to: SocketAddr, times: u32) -> Resu
     Ok(())
 }
 
+/// A scene in which somebody else has every port for the destination, at 127.0.0.2.
+fn with_an_innocent() -> Result<Option<(Scene, Actor)>> {
+    let Some(scene) = Scene::lay()? else {
+        return Ok(None);
+    };
+    let mut innocent = Actor::start(&scene.stage.netns, "innocent")?;
+    connect_from(&mut innocent, "127.0.0.2", scene.to, 4)?;
+    Ok(Some((scene, innocent)))
+}
+
 /// The kernel picked 127.0.0.1 for the call, and both it and 127.0.0.2 have no port left for the
 /// destination: a failed call does not tell which it was, so each line says from where.
 #[test]
 fn connections_from_two_addresses_are_told_apart() -> Result<()> {
-    let Some(mut scene) = Scene::lay()? else {
+    let Some((mut scene, innocent)) = with_an_innocent()? else {
         return Ok(());
     };
-    let mut innocent = Actor::start(&scene.stage.netns, "innocent")?;
-    connect_from(&mut innocent, "127.0.0.2", scene.to, 4)?;
     scene.connect(scene.to, 4)?;
     let call = format!("connect x {}", scene.to);
     let conflict = scene.refused("tcp4", &call, "EADDRNOTAVAIL")?;
@@ -92,11 +100,9 @@ fn connections_from_two_addresses_are_told_apart() -> Result<()> {
 /// A call that names its own address: who has the same ports from another is not counted.
 #[test]
 fn connections_from_another_address_take_nothing_away() -> Result<()> {
-    let Some(mut scene) = Scene::lay()? else {
+    let Some((mut scene, _innocent)) = with_an_innocent()? else {
         return Ok(());
     };
-    let mut innocent = Actor::start(&scene.stage.netns, "innocent")?;
-    connect_from(&mut innocent, "127.0.0.2", scene.to, 4)?;
     let mut workers = Vec::new();
     for name in ["worker-a", "worker-b"] {
         let mut worker = Actor::start(&scene.stage.netns, name)?;
@@ -109,7 +115,7 @@ fn connections_from_another_address_take_nothing_away() -> Result<()> {
     let event = scene
         .tracer
         .wait_for("conflict", PATIENCE, |event| event.conflict().is_some())?;
-    let conflict = event.conflict().expect("just looked");
+    let conflict = event.conflict().context("no conflict")?;
     full(conflict, "destination", 4)?;
     let pids: Vec<_> = tally(conflict)?
         .iter()

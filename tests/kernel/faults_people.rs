@@ -27,6 +27,30 @@ pub(crate) fn while_it_sleeps(
     done
 }
 
+/// The binder is refused while the tracer sleeps, and then `meanwhile` happens; what is told of it.
+pub(crate) fn overslept(
+    duel: &mut Duel,
+    meanwhile: impl FnOnce(&mut Actor, &mut Actor) -> Result<()>,
+) -> Result<Conflict> {
+    open(&mut duel.binder, 1, Kind::Tcp)?;
+    let (holder, binder) = (&mut duel.holder, &mut duel.binder);
+    let tracer = duel.tracer.as_ref().context("no tracer")?;
+    while_it_sleeps(tracer, || {
+        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
+        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
+        meanwhile(holder, binder)
+    })?;
+    let event = duel.tracer()?.wait_conflict(PORT)?;
+    event.conflict().cloned().context("no conflict")
+}
+
+/// The binder, refused before, gets the port.
+pub(crate) fn gets_it(binder: &mut Actor) -> Result<()> {
+    wait::until("the port", PATIENCE, || {
+        Ok((binder.ask(&Op::Bind(1, any(PORT)))? == Reply::Done).then_some(()))
+    })
+}
+
 /// Waits until whoever starts from now on has another start in /proc, whose clock ticks every 10 ms:
 /// nothing else tells two processes with one number apart.
 fn is_older_than_a_tick(pid: u32) -> Result<()> {
@@ -78,17 +102,8 @@ fn a_holder_that_closes_before_it_is_looked_up() -> Result<()> {
         return Ok(());
     };
     listen(&mut duel.holder, 1, Kind::Tcp, any(PORT))?;
-    open(&mut duel.binder, 1, Kind::Tcp)?;
-    let (holder, binder) = (&mut duel.holder, &mut duel.binder);
-    let tracer = duel.tracer.as_ref().context("no tracer")?;
-    while_it_sleeps(tracer, || {
-        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
-        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
-        holder.tell(&Op::Close(1))
-    })?;
-    let event = duel.tracer()?.wait_conflict(PORT)?;
-    let conflict = event.conflict().context("no conflict")?;
-    is(conflict, "listener", &[(duel.holder_pid(), false)])?;
+    let conflict = overslept(&mut duel, |holder, _| holder.tell(&Op::Close(1)))?;
+    is(&conflict, "listener", &[(duel.holder_pid(), false)])?;
     duel.end()
 }
 
@@ -102,20 +117,11 @@ fn a_child_that_exits_before_it_is_looked_up() -> Result<()> {
     listen(&mut duel.holder, 1, Kind::Tcp, any(PORT))?;
     let child = u32::try_from(duel.holder.number(&Op::Fork)?)?;
     duel.holder.tell(&Op::Close(1))?;
-    open(&mut duel.binder, 1, Kind::Tcp)?;
-    let binder = &mut duel.binder;
-    let tracer = duel.tracer.as_ref().context("no tracer")?;
-    while_it_sleeps(tracer, || {
-        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
-        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
+    let conflict = overslept(&mut duel, |_, binder| {
         end(child)?;
-        wait::until("the port", PATIENCE, || {
-            Ok((binder.ask(&Op::Bind(1, any(PORT)))? == Reply::Done).then_some(()))
-        })
+        gets_it(binder)
     })?;
-    let event = duel.tracer()?.wait_conflict(PORT)?;
-    let conflict = event.conflict().context("no conflict")?;
-    last_had_by(conflict, "listener", child, duel.holder_pid())?;
+    last_had_by(&conflict, "listener", child, duel.holder_pid())?;
     let advice: Vec<&str> = conflict.advice.iter().map(|a| a.id.as_str()).collect();
     ensure!(advice.first() == Some(&"try-again"), "{advice:?}");
     duel.end()

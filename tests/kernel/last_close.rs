@@ -1,14 +1,14 @@
 //! Who runs the last close of a socket is not always who had it.
 
-use anyhow::{Context, Result, ensure};
-use portwatch_tests::actor::{Kind, Op, Reply};
+use anyhow::{Result, ensure};
+use portwatch_tests::actor::{Kind, Op};
 use portwatch_tests::contract::Conflict;
 use portwatch_tests::sockets::Row;
 use portwatch_tests::stage::PORT;
 use portwatch_tests::wait::{self, PATIENCE};
 
 use crate::adversary::duel::{Duel, address, any, is, listen, only, open};
-use crate::faults_people::{end, while_it_sleeps};
+use crate::faults_people::{end, gets_it, overslept};
 
 /// A connection that a child closed, after its parent had: it was the parent's connect() that took the
 /// port.
@@ -125,10 +125,7 @@ fn an_accepted_connection_in_a_message_that_is_thrown_away() -> Result<()> {
     let Some(mut duel) = Duel::traced()? else {
         return Ok(());
     };
-    let child = courier(&mut duel)?;
-    accepts(&mut duel)?;
-    duel.holder.tell(&Op::Fly(2))?;
-    duel.holder.tell(&Op::Close(2))?;
+    let child = accepts_for_another(&mut duel)?;
     duel.holder.kill()?;
     end(child)?;
     let conflict = orphaned(&mut duel)?;
@@ -173,17 +170,8 @@ fn an_accepted_connection_that_was_sent_on_and_closed_meanwhile() -> Result<()> 
         return Ok(());
     };
     let child = accepts_for_another(&mut duel)?;
-    open(&mut duel.binder, 1, Kind::Tcp)?;
-    let binder = &mut duel.binder;
-    let tracer = duel.tracer.as_ref().context("no tracer")?;
-    while_it_sleeps(tracer, || {
-        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
-        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
-        end(child)
-    })?;
-    let event = duel.tracer()?.wait_conflict(PORT)?;
-    let conflict = event.conflict().context("no conflict")?;
-    is(conflict, "accepted-connection", &[])?;
+    let conflict = overslept(&mut duel, |_, _| end(child))?;
+    is(&conflict, "accepted-connection", &[])?;
     duel.end()
 }
 
@@ -226,21 +214,12 @@ fn a_listener_in_a_message_that_is_thrown_away_meanwhile() -> Result<()> {
     listen(&mut duel.holder, 1, Kind::Tcp, any(PORT))?;
     duel.holder.tell(&Op::Fly(1))?;
     duel.holder.tell(&Op::Close(1))?;
-    open(&mut duel.binder, 1, Kind::Tcp)?;
-    let (holder, binder) = (&mut duel.holder, &mut duel.binder);
-    let tracer = duel.tracer.as_ref().context("no tracer")?;
-    while_it_sleeps(tracer, || {
-        let reply = binder.ask(&Op::Bind(1, any(PORT)))?;
-        ensure!(reply == Reply::Refused(libc::EADDRINUSE), "{reply:?}");
+    let conflict = overslept(&mut duel, |holder, binder| {
         holder.kill()?;
         end(child)?;
-        wait::until("the port", PATIENCE, || {
-            Ok((binder.ask(&Op::Bind(1, any(PORT)))? == Reply::Done).then_some(()))
-        })
+        gets_it(binder)
     })?;
-    let event = duel.tracer()?.wait_conflict(PORT)?;
-    let conflict = event.conflict().context("no conflict")?;
-    is(conflict, "listener", &[])?;
+    is(&conflict, "listener", &[])?;
     ensure!(conflict.certainty == "inferred", "{conflict:#?}");
     duel.end()
 }

@@ -45,8 +45,8 @@ pub(super) struct Packer {
     /// With the time of the record that brought them.
     sockets: Table,
     hasher: Hasher,
-    /// Whether a socket is looked for among those that the block has.
-    seek: Seek,
+    /// Whether a socket is looked for among those that the block has; `None`: never.
+    seek: Option<Seek>,
     /// The answers, and their numbers by their bytes.
     facts: Vec<Arc<Written>>,
     numbers: HashTable<usize>,
@@ -123,7 +123,7 @@ impl Packer {
             contexts: Table::new(CONTEXTS),
             sockets: Table::new(SOCKETS),
             hasher: Hasher::new(),
-            seek: Seek::default(),
+            seek: Some(Seek::default()),
             packings,
             facts: Vec::new(),
             numbers: HashTable::new(),
@@ -137,7 +137,7 @@ impl Packer {
 
     /// The same, and each socket is stored as a new one: to look for it is dearer than its bytes.
     pub(super) fn without_sockets(mut self) -> Self {
-        self.seek = Seek::NEVER;
+        self.seek = None;
         self
     }
 
@@ -198,7 +198,8 @@ impl Packer {
         let context_key = context.key(index as u64, words, context_key);
         let socket_key = socket.key(*shape, words, socket_key);
         let hash = hasher.hash(context_key);
-        let sought = (!socket.words.is_empty() && seek.now()).then(|| hasher.hash(socket_key));
+        let seeks = !socket.words.is_empty() && seek.as_mut().is_some_and(Seek::now);
+        let sought = seeks.then(|| hasher.hash(socket_key));
         if let Some(socket) = sought {
             // Both are on their way before either is waited for.
             std::hint::black_box(contexts.touch(hash) ^ sockets.touch(socket));
@@ -218,7 +219,7 @@ impl Packer {
                 None => sockets.pass(NOWHERE),
             };
             let Known { number, new, place } = known;
-            if sought.is_some() {
+            if let Some(seek) = seek.as_mut().filter(|_| seeks) {
                 seek.found(!new);
             }
             new_socket = new;

@@ -60,40 +60,37 @@ fn lane(
 ) -> Lane {
     let mut spans: Vec<&Span> = contested.spans.iter().collect();
     spans.sort_by_key(|span| span.since);
-    let rects = spans.iter().map(|span| {
-        let (left, right) = (stretch.x(span.since), stretch.x(span.until));
+    // In the middle of the lane's lower part.
+    let bar = |(since, until): (i64, i64), height: f64, class: String, title: String| {
+        let (left, right) = (stretch.x(since), stretch.x(until));
         Rect {
             x: left,
-            y: y + 13.0,
+            y: y + 18.0 - height / 2.0,
             width: round((right - left).max(1.5)),
-            height: 10.0,
-            class: class(&span.program),
+            height,
+            class,
             opacity: 1.0,
-            title: format!(
-                "{} ({}) held {label} from {} until {}",
-                text(&span.program),
-                span.pid,
-                since(span),
-                time(span.until)
-            ),
+            title,
         }
+    };
+    let rects = spans.iter().map(|span| {
+        let title = format!(
+            "{} ({}) held {label} from {} until {}",
+            text(&span.program),
+            span.pid,
+            since(span),
+            time(span.until)
+        );
+        bar((span.since, span.until), 10.0, class(&span.program), title)
     });
     // Others had it for some of that time, and the picture must not show it as free.
     let rest = contested.rest.map(|rest| {
-        let (left, right) = (stretch.x(rest.since), stretch.x(rest.until));
-        Rect {
-            x: left,
-            y: y + 15.0,
-            width: round((right - left).max(1.5)),
-            height: 6.0,
-            class: "cx".to_owned(),
-            opacity: 1.0,
-            title: format!(
-                "{label} was held between {} and {} by more than can be told apart",
-                time(rest.since),
-                time(rest.until)
-            ),
-        }
+        let title = format!(
+            "{label} was held between {} and {} by more than can be told apart",
+            time(rest.since),
+            time(rest.until)
+        );
+        bar((rest.since, rest.until), 6.0, "cx".to_owned(), title)
     });
     let points = contested.marks.kept().iter().map(|mark| Point {
         x: stretch.x(mark.at),

@@ -56,6 +56,7 @@ pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>
             let reader = source.and_then(CaptureReader::new);
             let reader = reader.map_err(RunsError::of(path))?;
             let mut run = Run::of(reader.header().clone());
+            run.files.push_back((path.clone(), run.part));
             run.reader = Some(reader);
             runs.push(run);
         } else if path.is_dir() {

@@ -68,9 +68,9 @@ pub(super) fn processes(holder: &Holder) -> String {
         said = place;
         match (process.has_socket, process.alive) {
             (true, Some(_)) => name,
-            (true, None) => format!("{name}, the last that is known to have it"),
             (false, Some(true)) => format!("{name}, which runs but has let go of it"),
-            (false, None) => format!("{name}, which has let go of it"),
+            // Nobody could look: another may have it by now.
+            (_, None) => format!("{name}, the last that is known to have it"),
             (false, Some(false)) => format!("{name}, which has exited"),
         }
     });
