@@ -126,6 +126,8 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
         }
         made += cpu_seconds()? - before;
         let before = cpu_seconds()?;
+        // As the pipeline does with what a ring has given.
+        let _held = recorder.hold();
         for (record, task) in &batch {
             if recorder.record(record)
                 && let Some(task) = task
@@ -139,7 +141,6 @@ fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
                     answer
                 });
             }
-            recorder.settled();
         }
         cpu += cpu_seconds()? - before;
         written += batch.len() as u64;

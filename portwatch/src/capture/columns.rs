@@ -1,12 +1,14 @@
 //! The streams of a block while it is packed: a column for each field of each layout.
 //!
-//! Records are looked at word by word: one that is as it was in the record before takes nothing and
-//! costs one comparison.
+//! Many records are looked at together, word by word: a word that is in all of them as it was in the
+//! record before takes nothing and costs one comparison each.
 
 use super::layout::Code;
 use super::pack::{COLUMNS, STRINGS};
-use super::plan::{Part, Plan, Step, get, number};
-use super::varint::{put, zigzag};
+use super::packing::{Base, Cell, Cells, Packing, Place};
+use super::plan::{Part, Plan};
+use super::rows::{BATCH, Rows, Sight};
+use super::varint::{put, put_all, zigzag};
 
 /// What is stored as a difference to what.
 #[derive(Debug)]
@@ -36,72 +38,6 @@ struct Progress {
     words: Vec<u64>,
 }
 
-/// A part, made ready for packing.
-#[derive(Clone, Debug)]
-pub(super) struct Packing {
-    number: usize,
-    /// Where its words are in a record, and which bits of them are its.
-    pub(super) words: Vec<(usize, u64)>,
-    /// Fields that are stored with each record.
-    always: Vec<Step>,
-    /// By word: fields that are the difference to the last.
-    lasts: Vec<Vec<Step>>,
-}
-
-impl Packing {
-    pub(super) fn new(part: &Part) -> Self {
-        let mut words: Vec<(usize, u64)> = Vec::new();
-        let mut lasts: Vec<Vec<Step>> = Vec::new();
-        let mut always = Vec::new();
-        for step in &part.steps {
-            for byte in step.offset..step.offset + step.width {
-                let mask = 0xff << (byte % 8 * 8);
-                match words.last_mut() {
-                    Some((at, bits)) if *at == byte / 8 => *bits |= mask,
-                    Some(_) | None => {
-                        words.push((byte / 8, mask));
-                        lasts.push(Vec::new());
-                    }
-                }
-                // A field that lies across words belongs to both: seen twice, stored once.
-                if step.code == Code::Last
-                    && let Some(here) = lasts.last_mut()
-                    && here.last().is_none_or(|known| known.column != step.column)
-                {
-                    here.push(*step);
-                }
-            }
-            if step.code != Code::Last {
-                always.push(*step);
-            }
-        }
-        Self {
-            number: part.number,
-            words,
-            always,
-            lasts,
-        }
-    }
-
-    /// Which bits of its words are its.
-    pub(super) fn masks(&self) -> impl Iterator<Item = u64> {
-        self.words.iter().map(|(_, mask)| *mask)
-    }
-
-    /// The words of this part of a record, behind a `head`.
-    #[inline]
-    pub(super) fn key<'a>(&self, head: u64, record: &[[u8; 8]], key: &'a mut [u64]) -> &'a [u64] {
-        let Some((first, rest)) = key.split_first_mut() else {
-            return key;
-        };
-        *first = head;
-        for (place, &(at, mask)) in rest.iter_mut().zip(&self.words) {
-            *place = record.get(at).map_or(0, |word| u64::from_le_bytes(*word)) & mask;
-        }
-        key.get(..=self.words.len()).unwrap_or_default()
-    }
-}
-
 impl Columns {
     pub(super) fn new(parts: usize, columns: usize) -> Self {
         Self {
@@ -117,51 +53,62 @@ impl Columns {
         }
     }
 
-    /// Stores a part of a record; `words` are those of [`Packing::key`].
-    #[inline]
-    pub(super) fn part(&mut self, part: &Packing, words: &[u64], record: &[u8], born: Option<u64>) {
-        let Some(progress) = self.parts.get_mut(part.number) else {
+    /// Stores the records that wait.
+    pub(super) fn rows(&mut self, packing: &Packing, rows: &mut Rows) {
+        self.part(&packing.context, rows.some(&rows.contexts));
+        self.part(&packing.socket, rows.some(&rows.sockets));
+        self.part(&packing.own, rows.all());
+        rows.clear();
+    }
+
+    /// A part of some of them.
+    fn part(&mut self, cells: &Cells, sight: Sight<'_>) {
+        let Some(progress) = self.parts.get_mut(cells.number) else {
             return;
         };
+        if sight.count == 0 {
+            return;
+        }
         let before = progress.count;
-        progress.count += 1;
-        progress.words.resize(words.len(), 0);
-        for ((last, &word), steps) in progress.words.iter_mut().zip(words).zip(&part.lasts) {
-            if *last != word {
-                *last = word;
-                for step in steps {
-                    let value = number(record, step.offset, step.width);
-                    changed(&mut self.streams, &mut self.lasts, step, value, before);
+        progress.count += sight.count;
+        progress.words.resize(cells.words.len(), 0);
+        let mut room = [0; BATCH];
+        let mut other = [0; BATCH];
+        let known = cells.words.iter().zip(&cells.lasts);
+        for ((&(at, mask), fields), last) in known.zip(&mut progress.words) {
+            if fields.is_empty() {
+                continue;
+            }
+            let words = sight.word(at, &mut room);
+            let differ = words.iter().fold(0, |all, word| all | (word ^ *last));
+            if differ & mask != 0 {
+                *last = words.last().copied().unwrap_or(0);
+                for Cell { place, column } in fields {
+                    let stream = &mut self.streams[COLUMNS + column];
+                    changed(stream, &mut self.lasts[*column], *place, words, before);
                 }
             }
         }
-        for step in &part.always {
-            match step.width {
-                1 => self.field::<1>(step, record, born),
-                2 => self.field::<2>(step, record, born),
-                4 => self.field::<4>(step, record, born),
-                _ => self.field::<8>(step, record, born),
+        for (Cell { place, column }, base) in &cells.always {
+            let words = sight.word(place.word, &mut room);
+            let stream = &mut self.streams[COLUMNS + column];
+            let values = words.iter().map(|word| place.of(*word));
+            match *base {
+                Base::Raw(1) => raw::<1>(stream, values),
+                Base::Raw(2) => raw::<2>(stream, values),
+                Base::Raw(4) => raw::<4>(stream, values),
+                Base::Raw(_) => raw::<8>(stream, values),
+                Base::Before => differences(stream, values, sight.before(&mut other)),
+                Base::At => differences(stream, values, sight.at(&mut other)),
+                Base::Born => differences(stream, values, sight.born(&mut other)),
+                Base::Like(like) => {
+                    let others = sight.word(like.word, &mut other).iter();
+                    let bases = others.map(|word| like.of(*word));
+                    let differences = values.zip(bases).map(|(a, b)| zigzag(a.wrapping_sub(b)));
+                    put_all(stream, differences);
+                }
             }
         }
-    }
-
-    /// A field of `W` bytes that is stored with each record.
-    #[inline]
-    fn field<const W: usize>(&mut self, step: &Step, record: &[u8], born: Option<u64>) {
-        let value = get::<W>(record, step.offset);
-        let stream = &mut self.streams[COLUMNS + step.column];
-        let base = match step.code {
-            Code::Raw => {
-                stream.extend_from_slice(&value.to_le_bytes()[..W]);
-                return;
-            }
-            Code::Time => std::mem::replace(&mut self.clock, value),
-            Code::Clock => self.clock,
-            Code::Born => born.unwrap_or(self.clock),
-            Code::Like(_) => number(record, step.like.0, step.like.1),
-            Code::Last => return,
-        };
-        put(stream, zigzag(value.wrapping_sub(base)));
     }
 
     /// Bytes of the payload so far.
@@ -223,19 +170,37 @@ impl Columns {
     }
 }
 
-/// A field whose word has changed, of a part of which there were so many `before`.
-#[inline]
-fn changed(streams: &mut [Vec<u8>], lasts: &mut [Last], step: &Step, value: u64, before: usize) {
-    let last = &mut lasts[step.column];
-    if last.value == value {
+/// A field whose word has changed in some records, of a part of which there were so many `before`.
+fn changed(stream: &mut Vec<u8>, last: &mut Last, place: Place, words: &[u64], before: usize) {
+    if words.iter().all(|word| place.of(*word) == last.value) {
         return;
     }
     let zeros = before - last.written;
-    last.written = before + 1;
-    let base = std::mem::replace(&mut last.value, value);
-    let stream = &mut streams[COLUMNS + step.column];
-    if zeros > 0 {
-        stream.resize(stream.len() + zeros, 0);
+    last.written = before + words.len();
+    stream.resize(stream.len() + zeros, 0);
+    let differences = words.iter().map(|word| {
+        let value = place.of(*word);
+        let base = std::mem::replace(&mut last.value, value);
+        zigzag(value.wrapping_sub(base))
+    });
+    put_all(stream, differences);
+}
+
+/// How much each value is more than its base.
+fn differences(stream: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>, bases: &[u64]) {
+    let pairs = values.zip(bases);
+    put_all(
+        stream,
+        pairs.map(|(value, base)| zigzag(value.wrapping_sub(*base))),
+    );
+}
+
+/// The low `W` bytes of each value.
+fn raw<const W: usize>(stream: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>) {
+    let end = stream.len();
+    stream.resize(end + W * values.len(), 0);
+    let (places, _) = stream[end..].as_chunks_mut::<W>();
+    for (place, value) in places.iter_mut().zip(values) {
+        place.copy_from_slice(&value.to_le_bytes()[..W]);
     }
-    put(stream, zigzag(value.wrapping_sub(base)));
 }

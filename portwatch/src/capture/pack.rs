@@ -5,12 +5,14 @@
 //! is. A block stands alone, so that one that is lost takes nothing with it.
 
 use super::block::Content;
-use super::columns::{Columns, Packing};
+use super::columns::Columns;
 use super::error::CaptureError;
 use super::fact::Fact;
 use super::layout::{Layout, RECORD_MAX};
 use super::note::Note;
+use super::packing::Packing;
 use super::plan::{Plan, plans};
+use super::rows::{Rows, Times};
 use super::seek::Seek;
 use super::table::{ENTRIES_MAX, Hasher, Known, Table, hash_bytes};
 use super::varint::{put, zigzag};
@@ -38,7 +40,8 @@ pub(super) const COLUMNS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Packer {
     plans: Vec<Plan>,
-    packings: Vec<Packings>,
+    /// By layout: how it is packed, and the records that wait for it.
+    layouts: Vec<Option<(Packing, Rows)>>,
     block: Columns,
     /// With the number after that of their usual answer.
     contexts: Table,
@@ -56,24 +59,9 @@ pub(super) struct Packer {
     answered: bool,
     /// The usual answer was given to it, and not written.
     left_out: Option<usize>,
-    /// The words of the parts of a record.
-    key: Box<[[u64; KEY_MAX]; 3]>,
     /// Inputs from which on the size is looked at again.
     look: u32,
 }
-
-/// The parts of a layout.
-#[derive(Debug)]
-struct Packings {
-    context: Packing,
-    socket: Packing,
-    /// The same for all layouts whose sockets have their bytes at the same places in their words.
-    shape: u64,
-    own: Packing,
-}
-
-/// The words of a part, and one that says of what.
-const KEY_MAX: usize = 1 + RECORD_MAX / 8;
 
 /// Places for contexts and sockets that are looked for. A block is of a second or less.
 const CONTEXTS: usize = 1 << 14;
@@ -105,17 +93,18 @@ impl Packer {
     pub(super) fn new(layouts: &[Layout]) -> Self {
         let (plans, columns) = plans(layouts);
         let parts = plans.iter().map(|plan| plan.parts().len()).sum();
-        let mut packings: Vec<Packings> = Vec::new();
+        let mut layouts: Vec<Option<(Packing, Rows)>> = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
-            let [context, socket, own] = plan.parts().map(Packing::new);
-            let alike = |other: &&Packings| other.socket.masks().eq(socket.masks());
-            let shape = packings.iter().find(alike);
-            packings.push(Packings {
-                shape: shape.map_or(number as u64, |known| known.shape),
-                context,
-                socket,
-                own,
+            let packing = Packing::new(plan, number as u64).map(|mut packing| {
+                let mut known = layouts.iter().flatten().map(|(packing, _)| packing);
+                let alike = |other: &&Packing| other.socket.masks().eq(packing.socket.masks());
+                if let Some(alike) = known.find(alike) {
+                    packing.shape = alike.shape;
+                }
+                let rows = Rows::new(packing.size / 8);
+                (packing, rows)
             });
+            layouts.push(packing);
         }
         Self {
             plans,
@@ -124,13 +113,12 @@ impl Packer {
             sockets: Table::new(SOCKETS),
             hasher: Hasher::new(),
             seek: Some(Seek::default()),
-            packings,
+            layouts,
             facts: Vec::new(),
             numbers: HashTable::new(),
             at: None,
             answered: false,
             left_out: None,
-            key: Box::new([[0; KEY_MAX]; 3]),
             look: 0,
         }
     }
@@ -152,15 +140,14 @@ impl Packer {
             [a, b, ..] => u16::from_ne_bytes([*a, *b]),
             _ => 0,
         };
-        let plan = self
-            .plans
-            .iter()
-            .position(|plan| plan.kind == kind && plan.size == bytes.len());
         // Records of this build are whole words.
         let (words, rest) = bytes.as_chunks();
         let full = self.contexts.len() >= ENTRIES_MAX || self.sockets.len() >= ENTRIES_MAX;
-        if let Some(plan) = plan.filter(|_| !full && rest.is_empty()) {
-            return self.packed(plan, bytes, words);
+        if rest.is_empty()
+            && !full
+            && let Some(stranger) = self.packed(kind, bytes.len(), words)
+        {
+            return stranger;
         }
         self.block.streams[OPS].push(RAW);
         self.block.string(bytes);
@@ -171,49 +158,48 @@ impl Packer {
         false
     }
 
+    /// The same of one that has a layout; `None` of any other.
     #[inline]
-    fn packed(&mut self, index: usize, bytes: &[u8], words: &[[u8; 8]]) -> bool {
+    fn packed(&mut self, kind: u16, size: usize, words: &[[u8; 8]]) -> Option<bool> {
         let Self {
-            packings,
+            layouts,
             block,
             contexts,
             sockets,
             hasher,
             seek,
-            key,
             ..
         } = self;
-        let Some(Packings {
-            context,
-            socket,
-            shape,
-            own,
-        }) = packings.get(index)
-        else {
-            return false;
-        };
-        let (mut new_context, mut new_socket) = (false, false);
-        let (mut at, mut born) = (None, None);
-        let [context_key, socket_key, own_key] = &mut **key;
-        let context_key = context.key(index as u64, words, context_key);
-        let socket_key = socket.key(*shape, words, socket_key);
-        let hash = hasher.hash(context_key);
-        let seeks = !socket.words.is_empty() && seek.as_mut().is_some_and(Seek::now);
-        let sought = seeks.then(|| hasher.hash(socket_key));
+        let mut known = layouts.iter_mut().enumerate();
+        let (index, packing, rows) = known.find_map(|(index, layout)| {
+            let (packing, rows) = layout.as_mut()?;
+            (packing.kind == kind && packing.size == size).then_some((index, packing, rows))
+        })?;
+        let Packing {
+            context, socket, ..
+        } = packing;
+        let before = block.clock;
+        let time = words.get(packing.time.word).copied().unwrap_or_default();
+        let at = packing.time.of(u64::from_le_bytes(time));
+        block.clock = at;
+        block.stamp(at);
+        let hash = hasher.hash(index as u64, words, &context.words);
+        let has_socket = !socket.words.is_empty();
+        let seeks = has_socket && seek.as_mut().is_some_and(Seek::now);
+        let sought = seeks.then(|| hasher.hash(packing.shape, words, &socket.words));
         if let Some(socket) = sought {
             // Both are on their way before either is waited for.
             std::hint::black_box(contexts.touch(hash) ^ sockets.touch(socket));
         }
+        let (mut new_context, mut new_socket, mut born) = (false, false, at);
         if !context.words.is_empty() {
             let Known { number, new, place } = contexts.number(hash);
-            (new_context, at) = (new, Some(place));
-            match new {
-                true => block.part(context, &context_key[1..], bytes, None),
-                false => put(&mut block.streams[NUMBERS], number as u64),
+            (new_context, self.at) = (new, Some(place));
+            if !new {
+                put(&mut block.streams[NUMBERS], number as u64);
             }
         }
-        let mut brought = None;
-        if !socket.words.is_empty() {
+        if has_socket {
             let known = match sought {
                 Some(hash) => sockets.number(hash),
                 None => sockets.pass(NOWHERE),
@@ -223,24 +209,22 @@ impl Packer {
                 seek.found(!new);
             }
             new_socket = new;
-            if new {
-                block.part(socket, &socket_key[1..], bytes, None);
-                brought = Some(place);
-            } else {
+            if let Some(mark) = sockets.mark(place) {
+                match new {
+                    true => *mark = at,
+                    false => born = *mark,
+                }
+            }
+            if !new {
                 put(&mut block.streams[NUMBERS], number as u64);
-                born = sockets.mark(place).copied();
             }
         }
         let op = index * 4 + usize::from(new_context) * 2 + usize::from(new_socket);
         block.streams[OPS].push(RECORD + u8::try_from(op).unwrap_or(0));
-        let words = own.key(0, words, own_key);
-        block.part(own, &words[1..], bytes, born);
-        block.stamp(block.clock);
-        if let Some(mark) = brought.and_then(|place| sockets.mark(place)) {
-            *mark = block.clock;
+        if rows.push(words, Times { before, at, born }, [new_context, new_socket]) {
+            block.rows(packing, rows);
         }
-        self.at = at;
-        at.is_some() && self.usual().is_none()
+        Some(self.at.is_some() && self.usual().is_none())
     }
 
     /// The usual answer of the last record's context.
@@ -363,7 +347,8 @@ impl Packer {
 
     #[cold]
     fn has(&mut self, limit: usize) -> bool {
-        let size = self.block.size(&self.plans);
+        let waiting = self.layouts.iter().flatten().map(|(_, rows)| rows.size());
+        let size = self.block.size(&self.plans) + waiting.sum::<usize>();
         // What a record takes is seldom more than it has.
         let fit = limit.saturating_sub(size) / RECORD_MAX;
         let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(LOOK_EVERY);
@@ -381,6 +366,9 @@ impl Packer {
         } = self.block;
         if inputs == 0 {
             return None;
+        }
+        for (packing, rows) in self.layouts.iter_mut().flatten() {
+            self.block.rows(packing, rows);
         }
         let payload = self.block.take(&self.plans);
         self.contexts.clear();

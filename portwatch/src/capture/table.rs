@@ -6,6 +6,7 @@
 //! that costs bytes, and a reader does not mind. So a search ends after a few places, and a table is
 //! no larger than what a core has near.
 
+use super::layout::RECORD_MAX;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Entries that a block has at most; what comes then is stored with its record.
@@ -163,37 +164,62 @@ impl Hash {
 /// Makes hashes; no two processes make the same.
 #[derive(Clone, Debug)]
 pub(super) struct Hasher {
-    secrets: [u64; 4],
+    /// For each two words of a record, and those at the end.
+    secrets: [[u64; 4]; PAIRS_MAX + 1],
 }
+
+/// Two words of a record at most.
+const PAIRS_MAX: usize = RECORD_MAX.div_ceil(16);
 
 impl Hasher {
     pub(super) fn new() -> Self {
         let random = RandomState::new();
         Self {
-            secrets: [0, 1, 2, 3].map(|n: u8| random.hash_one(n)),
+            secrets: std::array::from_fn(|at| [0, 1, 2, 3].map(|n| random.hash_one((at, n)))),
         }
     }
 
-    /// Each of two sums takes every word with secrets of its own, and does not wait for the other.
+    /// Of some bits of some words, behind a `head`. Each two words have secrets of their own and are
+    /// multiplied with no regard to the others, so that none waits for another; the sums are of 128
+    /// bits (NH of UMAC, twice).
     #[inline]
-    pub(super) fn hash(&self, string: &[u64]) -> Hash {
-        let [a, b, c, d] = self.secrets;
-        let (pairs, rest) = string.as_chunks::<2>();
-        let (mut one, mut other) = (a, c);
-        for [x, y] in pairs {
-            one = multiply(one ^ x, b ^ y);
-            other = multiply(other ^ y, d ^ x);
+    pub(super) fn hash(&self, head: u64, record: &[[u8; 8]], words: &[(usize, u64)]) -> Hash {
+        let of = |(at, mask): (usize, u64)| {
+            let word = record.get(at).copied().unwrap_or_default();
+            u64::from_le_bytes(word) & mask
+        };
+        let (mut one, mut other) = (u128::from(head), u128::from(head));
+        let (pairs, rest) = words.as_chunks::<2>();
+        let [last, secrets @ ..] = &self.secrets;
+        for (&[x, y], [a, b, c, d]) in pairs.iter().zip(secrets) {
+            let (x, y) = (of(x), of(y));
+            one = one.wrapping_add(wide(x.wrapping_add(*a), y.wrapping_add(*b)));
+            other = other.wrapping_add(wide(x.wrapping_add(*c), y.wrapping_add(*d)));
         }
-        for x in rest {
-            one = multiply(one ^ x, b);
-            other = multiply(other ^ x, d);
+        let [a, b, c, d] = *last;
+        if let [x] = *rest {
+            let x = of(x);
+            one = one.wrapping_add(wide(x.wrapping_add(a), c));
+            other = other.wrapping_add(wide(x.wrapping_add(b), d));
         }
         Hash {
             // Never that of a free place.
-            one: multiply(one ^ string.len() as u64, d) | 1,
-            other,
+            one: mixed(one, a, b) | 1,
+            other: mixed(other, c, d),
         }
     }
+}
+
+/// The half of a sum of products, with secrets.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+fn mixed(sum: u128, one: u64, other: u64) -> u64 {
+    multiply(sum as u64 ^ one, (sum >> 64) as u64 ^ other)
+}
+
+#[inline]
+fn wide(one: u64, other: u64) -> u128 {
+    u128::from(one) * u128::from(other)
 }
 
 /// A hash of bytes, for a table that checks equality.
@@ -218,7 +244,7 @@ fn fold(one: u64, other: u64) -> u64 {
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
 fn multiply(one: u64, other: u64) -> u64 {
-    let wide = u128::from(one) * u128::from(other);
+    let wide = wide(one, other);
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
@@ -229,9 +255,20 @@ mod tests {
 
     /// Always the same: with others, others are forgotten.
     fn hasher() -> Hasher {
+        let mut state = ODD;
+        let mut next = || {
+            state = fold(state, ODD << 7 | 3);
+            state
+        };
         Hasher {
-            secrets: [ODD, ODD << 7 | 3, ODD << 23 | 1, ODD << 41 | 5],
+            secrets: std::array::from_fn(|_| std::array::from_fn(|_| next())),
         }
+    }
+
+    fn hash(hasher: &Hasher, string: &[u64]) -> Hash {
+        let record: Vec<_> = string.iter().map(|word| word.to_le_bytes()).collect();
+        let words: Vec<_> = (0..string.len()).map(|at| (at, u64::MAX)).collect();
+        hasher.hash(7, &record, &words)
     }
 
     #[test]
@@ -239,7 +276,7 @@ mod tests {
         let hasher = hasher();
         let mut table = Table::new(1 << 14);
         let mut number = |string: &[u64]| {
-            let Known { number, new, place } = table.number(hasher.hash(string));
+            let Known { number, new, place } = table.number(hash(&hasher, string));
             let mark = table.mark(place).unwrap();
             assert_eq!(*mark, if new { 0 } else { number as u64 + 1 });
             *mark = number as u64 + 1;
@@ -255,7 +292,7 @@ mod tests {
         assert_eq!(number(&[1, 5]), (1, false));
         assert_eq!(table.len(), 1003);
         table.clear();
-        assert_eq!(table.number(hasher.hash(&[1, 5])).number, 0);
+        assert_eq!(table.number(hash(&hasher, &[1, 5])).number, 0);
         assert_eq!(table.len(), 1);
     }
 
@@ -264,7 +301,7 @@ mod tests {
     fn the_last_are_known() {
         let mut table = Table::new(4096);
         let hasher = hasher();
-        let mut known = |n| !table.number(hasher.hash(&[2, n])).new;
+        let mut known = |n| !table.number(hash(&hasher, &[2, n])).new;
         assert_eq!((0..100_000).filter(|n| known(*n)).count(), 0);
         let last = (99_000..100_000).rev().filter(|n| known(*n)).count();
         assert!(last > 700, "{last}");
@@ -275,14 +312,19 @@ mod tests {
     #[test]
     fn hashes_differ() {
         let hasher = hasher();
-        let hash = |n: u64| hasher.hash(&[n % 4, n, 0x6468_7373]);
-        let both: HashSet<_> = (0..100_000).map(|n| (hash(n).one, hash(n).other)).collect();
-        let half: HashSet<_> = (0..100_000).map(|n| hash(n).other).collect();
+        let of = |n: u64| hash(&hasher, &[n % 4, n, 0x6468_7373]);
+        let both: HashSet<_> = (0..100_000).map(|n| (of(n).one, of(n).other)).collect();
+        let half: HashSet<_> = (0..100_000).map(|n| of(n).other).collect();
         assert_eq!((both.len(), half.len()), (100_000, 100_000));
-        // Neither where words stand nor how many there are is lost, nor a zero.
-        let odd = [&[1, 2][..], &[2, 1], &[1, 2, 0], &[1], &[0, 1], &[0], &[]];
-        let odd: HashSet<_> = odd.map(|string| hasher.hash(string).one).into();
-        assert_eq!(odd.len(), 7);
-        assert_ne!(Hasher::new().hash(&[1]), hasher.hash(&[1]));
+        // Neither where words stand nor which head is before them is lost.
+        let odd = [&[1, 2][..], &[2, 1], &[1, 2, 5], &[1], &[0, 1]];
+        let mut odd: HashSet<_> = odd.map(|string| hash(&hasher, string).one).into();
+        odd.insert(hasher.hash(8, &[1_u64.to_le_bytes()], &[(0, u64::MAX)]).one);
+        assert_eq!(odd.len(), 6);
+        assert_ne!(hash(&Hasher::new(), &[1]), hash(&hasher, &[1]));
+        // Only the bits that are asked for.
+        let masked = |word: u64| hasher.hash(7, &[word.to_le_bytes()], &[(0, 0xff00)]);
+        assert_eq!(masked(0x1234), masked(0x5_1277));
+        assert_ne!(masked(0x1234), masked(0x1334));
     }
 }

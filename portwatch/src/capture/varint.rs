@@ -2,34 +2,53 @@
 
 use super::plan::get;
 
+/// Bytes of a number at most.
+const LONGEST: usize = 10;
+
 /// Appends `value`, seven bits a byte, lowest first; a set top bit says that more follow.
 #[inline]
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
         out.push(low7(value));
-        return;
+    } else {
+        put_all(out, std::iter::once(value));
     }
+}
+
+/// Appends many.
+#[inline]
+pub(super) fn put_all(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>) {
+    let mut end = out.len();
+    out.resize(end + LONGEST * values.len(), 0);
+    for value in values {
+        if let Some(place) = out.get_mut(end..).and_then(<[u8]>::first_chunk_mut) {
+            end += write(place, value);
+        }
+    }
+    out.truncate(end);
+}
+
+/// How many bytes it took.
+#[inline]
+fn write(out: &mut [u8; LONGEST], mut value: u64) -> usize {
     if value >> 56 == 0 {
         // All bytes at once: of eight, those that the value needs are kept.
         let four = (value & 0x0fff_ffff) | ((value << 4) & 0x0fff_ffff_0000_0000);
         let two = (four & 0x0000_3fff_0000_3fff) | ((four << 2) & 0x3fff_0000_3fff_0000);
         let seven = (two & 0x007f_007f_007f_007f) | ((two << 1) & 0x7f00_7f00_7f00_7f00);
-        let last = (63 - seven.leading_zeros()) / 8;
+        let last = (63 - (seven | 1).leading_zeros()) / 8;
         let more = 0x8080_8080_8080_8080 & ((1 << (8 * last)) - 1);
-        let end = out.len() + last as usize + 1;
-        out.extend_from_slice(&(seven | more).to_le_bytes());
-        out.truncate(end);
-        return;
+        out[..8].copy_from_slice(&(seven | more).to_le_bytes());
+        return last as usize + 1;
     }
-    let mut bytes = [0; 10];
     let mut count = 0;
     while value >= 0x80 {
-        bytes[count] = low7(value) | 0x80;
+        out[count] = low7(value) | 0x80;
         value >>= 7;
         count += 1;
     }
-    bytes[count] = low7(value);
-    out.extend_from_slice(&bytes[..=count]);
+    out[count] = low7(value);
+    count + 1
 }
 
 #[inline]

@@ -111,9 +111,7 @@ fn finish(
     if tracer.traffic {
         while !tracer.live.traffic_now(&mut records) {}
     }
-    for record in &records {
-        pipeline.record(record)?;
-    }
+    pipeline.records(records)?;
     let now = clock::now().unwrap_or(tracer.scanned);
     tracer
         .losses
@@ -203,10 +201,7 @@ async fn trace(
 }
 
 fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), SinkError> {
-    for record in records.drain(..) {
-        pipeline.record(&record)?;
-    }
-    Ok(())
+    pipeline.records(records.drain(..))
 }
 
 /// Resolves at a moment of the kernel's clock; never without one.

@@ -128,7 +128,6 @@ fn a_block_does_not_wait_for_ever() {
     recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
     let (tgid, start) = (Tgid(5), Ktime(1));
     recorder.background(tgid, start, || Moody::default().process(tgid, start));
-    recorder.settled();
     recorder.wait_for_block();
     // As a kill would leave it.
     let copy = dir.path().join("b.pwcap");
@@ -152,13 +151,14 @@ fn a_block_of_a_busy_run_does_not_wait_for_ever() {
         done.send(()).unwrap();
     });
     let pace = std::time::Duration::from_millis(1);
+    let held = recorder.hold();
     let mut count = 0;
     while written.recv_timeout(pace).is_err() {
         count += 1;
         assert!(count < 30_000, "no block is written");
-        // Its answers may still come.
         recorder.record(&raw(bytes(&assign(count, 5, count, 0))));
     }
     waiter.join().unwrap();
+    drop(held);
     assert_eq!(recorder.finish(), None);
 }
