@@ -140,7 +140,7 @@ fn nothing_vanishes_between_the_counters() -> Result<()> {
 }
 
 /// The line that every run ends with.
-fn summary(trace: &Trace) -> Result<&Map<String, Value>> {
+pub(crate) fn summary(trace: &Trace) -> Result<&Map<String, Value>> {
     match trace.events.last().map(|event| &event.body) {
         Some(Body::Summary(summary)) => Ok(summary),
         last => anyhow::bail!("no summary: {last:#?}"),
@@ -148,7 +148,7 @@ fn summary(trace: &Trace) -> Result<&Map<String, Value>> {
 }
 
 /// What a `lost` line or the summary tells of a place.
-fn lost_of(list: Option<&Value>, place: &str) -> u64 {
+pub(crate) fn lost_of(list: Option<&Value>, place: &str) -> u64 {
     let counts = list.and_then(Value::as_array).into_iter().flatten();
     counts
         .filter(|count| count.get("place").and_then(Value::as_str) == Some(place))

@@ -30,6 +30,7 @@ mod let_go;
 mod limits;
 mod listeners;
 mod lockdown;
+mod missed;
 mod names;
 mod other_ways;
 mod play;

@@ -52,6 +52,8 @@ pub struct CaptureReader<R> {
     last: u64,
     end: End,
     told: VecDeque<Piece>,
+    /// Inputs that the block which is read has still to give, by its head.
+    left: u64,
     unknown: u64,
     done: bool,
 }
@@ -86,6 +88,7 @@ impl<R: Read> CaptureReader<R> {
             last: 0,
             end: End::Open,
             told: VecDeque::new(),
+            left: 0,
             unknown: 0,
             done: false,
         })
@@ -117,6 +120,7 @@ impl<R: Read> CaptureReader<R> {
             }
             match self.unpacker.next() {
                 Ok(Some(step)) => {
+                    self.left = self.left.saturating_sub(1);
                     self.last = self.last.max(step.time.0);
                     if let Input::Unknown(what) = &step.input {
                         self.unknown += 1;
@@ -128,6 +132,8 @@ impl<R: Read> CaptureReader<R> {
                     }
                     return Ok(Some(Piece::Step(step)));
                 }
+                // Its head says that there is more in it.
+                Ok(None) if self.left > 0 => self.spoiled(),
                 Ok(None) => {}
                 Err(_) => self.spoiled(),
             }
@@ -142,8 +148,12 @@ impl<R: Read> CaptureReader<R> {
     /// `passes` lets all go by: nobody needs them.
     pub fn pass_over(&mut self, passes: impl FnMut(Traffic) -> bool) -> Passed {
         let mut passed = Passed::default();
-        if self.told.is_empty() && self.unpacker.pass_over(&mut passed, passes).is_err() {
-            self.spoiled();
+        if self.told.is_empty() {
+            let gone = self.unpacker.pass_over(&mut passed, passes);
+            self.left = self.left.saturating_sub(passed.records);
+            if gone.is_err() {
+                self.spoiled();
+            }
         }
         self.last = self.last.max(passed.last.0);
         passed
@@ -151,7 +161,9 @@ impl<R: Read> CaptureReader<R> {
 
     /// The checksum agreed: made by something else than this writer. The block's rest is lost.
     fn spoiled(&mut self) {
-        self.gap.get_or_insert_default().blocks += 1;
+        let gap = self.gap.get_or_insert_default();
+        gap.blocks += 1;
+        gap.records += std::mem::take(&mut self.left);
         self.unpacker.abandon();
     }
 
@@ -202,6 +214,7 @@ impl<R: Read> CaptureReader<R> {
             Ok(()) => {
                 self.missing(head.number, head.first);
                 self.expected = head.number + 1;
+                self.left = u64::from(head.inputs);
             }
             Err(_) => {
                 self.missing_before(head.number);

@@ -7,7 +7,7 @@ use super::super::header::PRELUDE;
 use super::super::note::Note;
 use super::super::pack::Packer;
 use super::super::varint::take;
-use super::super::{CaptureError, Damage, Input};
+use super::super::{CaptureError, CaptureReader, Damage, Input};
 use super::made::{assign, bytes, failure, holder, release};
 use super::pack::process;
 use super::{Made, Seen, header, read};
@@ -72,6 +72,27 @@ fn a_block_whose_streams_make_no_sense() {
     assert_eq!(seen.inputs, alone.inputs);
     let hole = &seen.damage[..];
     assert!(matches!(hole, [Damage::Hole { blocks: 1, .. }]), "{hole:?}");
+}
+
+/// A block whose head promises more than there is: what is there is played, the rest is a hole.
+#[test]
+fn a_block_that_ends_too_early_is_a_hole() {
+    let ticks =
+        |count: u64| move |packer: &mut Packer| (1..=count).for_each(|at| packer.tick(Ktime(at)));
+    let bytes = Made::new(Codec::None).block(ticks(3)).closed().bytes;
+    let three = CaptureReader::new(&bytes[..]).unwrap().payloads().remove(0);
+    let made = Made::new(Codec::None).forged(ticks(5), |payload| *payload = three);
+    let seen = read(&made.block(ticks(2)).closed().bytes).unwrap();
+    assert_eq!(seen.inputs.len(), 5);
+    let [
+        Damage::Hole {
+            blocks, records, ..
+        },
+    ] = seen.damage[..]
+    else {
+        panic!("{:?}", seen.damage);
+    };
+    assert_eq!((blocks, records), (1, 2));
 }
 
 #[test]
