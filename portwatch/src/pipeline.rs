@@ -209,15 +209,27 @@ impl Pipeline {
         self.dropped(at, counts)
     }
 
-    /// A part of a capture is missing here: what waits for it is told without, and the summary says
-    /// that it is not complete.
+    /// A part of a capture is missing here, as [`Self::cut`] says, and is told as lost.
     ///
     /// # Errors
     /// As [`Self::record`].
     pub fn hole(&mut self, at: Ktime, count: LostCount) -> Result<(), SinkError> {
-        self.tally.cut();
-        self.give_up()?;
+        self.cut();
         self.dropped(at, vec![count])
+    }
+
+    /// A capture ends here, or a part of it is missing: the summary says that it is not complete. A
+    /// failure whose holders would stand there is not told: it was told with them, and without them
+    /// it would be another verdict.
+    pub fn cut(&mut self) {
+        self.tally.cut();
+        let waiting = self.decoder.drained().len();
+        if waiting > 0 {
+            log::warn!(
+                "not told: {waiting} failed calls, since the sockets that were in their way are in \
+                 the part of the capture that is missing"
+            );
+        }
     }
 
     fn dropped(&mut self, at: Ktime, counts: Vec<LostCount>) -> Result<(), SinkError> {

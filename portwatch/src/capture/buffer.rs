@@ -53,11 +53,6 @@ impl<R: Read> Buffer<R> {
         self.start = (self.start + count).min(self.bytes.len());
     }
 
-    /// Goes on behind everything that was looked at.
-    pub(super) fn skip_all(&mut self) {
-        self.start = self.bytes.len();
-    }
-
     /// The header that stands here; nothing is skipped on an error.
     pub(super) fn header(&mut self) -> Result<(CaptureHeader, u32), CaptureError> {
         let prelude = Prelude::read(self.peek(PRELUDE)?)?;

@@ -52,8 +52,9 @@ pub struct CaptureReader<R> {
     last: u64,
     end: End,
     told: VecDeque<Piece>,
-    /// Inputs that the block which is read has still to give, by its head.
-    left: u64,
+    block: Block,
+    /// Records of blocks that were there already, and not told yet.
+    repeated: u64,
     unknown: u64,
     done: bool,
 }
@@ -64,6 +65,17 @@ struct Gap {
     records: u64,
     bytes: u64,
     /// The latest time in what is missing, as far as that can be read.
+    last: u64,
+    /// Number of the first of the blocks.
+    first: Option<u64>,
+}
+
+/// The block that is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    /// Inputs that it has still to give, by its head.
+    left: u64,
+    /// The latest time in it.
     last: u64,
 }
 
@@ -88,7 +100,8 @@ impl<R: Read> CaptureReader<R> {
             last: 0,
             end: End::Open,
             told: VecDeque::new(),
-            left: 0,
+            block: Block::default(),
+            repeated: 0,
             unknown: 0,
             done: false,
         })
@@ -120,7 +133,7 @@ impl<R: Read> CaptureReader<R> {
             }
             match self.unpacker.next() {
                 Ok(Some(step)) => {
-                    self.left = self.left.saturating_sub(1);
+                    self.block.left = self.block.left.saturating_sub(1);
                     self.last = self.last.max(step.time.0);
                     if let Input::Unknown(what) = &step.input {
                         self.unknown += 1;
@@ -133,7 +146,7 @@ impl<R: Read> CaptureReader<R> {
                     return Ok(Some(Piece::Step(step)));
                 }
                 // Its head says that there is more in it.
-                Ok(None) if self.left > 0 => self.spoiled(),
+                Ok(None) if self.block.left > 0 => self.spoiled(),
                 Ok(None) => {}
                 Err(_) => self.spoiled(),
             }
@@ -150,7 +163,7 @@ impl<R: Read> CaptureReader<R> {
         let mut passed = Passed::default();
         if self.told.is_empty() {
             let gone = self.unpacker.pass_over(&mut passed, passes);
-            self.left = self.left.saturating_sub(passed.records);
+            self.block.left = self.block.left.saturating_sub(passed.records);
             if gone.is_err() {
                 self.spoiled();
             }
@@ -161,9 +174,11 @@ impl<R: Read> CaptureReader<R> {
 
     /// The checksum agreed: made by something else than this writer. The block's rest is lost.
     fn spoiled(&mut self) {
+        let Block { left, last } = std::mem::take(&mut self.block);
         let gap = self.gap.get_or_insert_default();
         gap.blocks += 1;
-        gap.records += std::mem::take(&mut self.left);
+        gap.records += left;
+        gap.last = gap.last.max(last);
         self.unpacker.abandon();
     }
 
@@ -171,7 +186,8 @@ impl<R: Read> CaptureReader<R> {
     fn advance(&mut self) -> Result<(), CaptureError> {
         let bytes = self.buffer.peek(HEAD)?;
         if bytes.is_empty() {
-            self.finish(0);
+            self.done = true;
+            self.leave(self.end == End::Open);
         } else if bytes.starts_with(&FILE_MAGIC) {
             self.another()?;
         } else {
@@ -185,14 +201,18 @@ impl<R: Read> CaptureReader<R> {
 
     fn block(&mut self, head: Head) -> Result<(), CaptureError> {
         let bytes = self.buffer.peek(HEAD + head.stored)?;
-        let Some(stored) = bytes.get(HEAD..HEAD + head.stored) else {
-            let left = bytes.len() as u64;
-            self.buffer.skip_all();
-            self.finish(left);
+        let stored = bytes.get(HEAD..HEAD + head.stored);
+        let Some(stored) = stored.filter(|stored| head.is_of(self.salt, stored)) else {
+            if stored.is_some() && head.number >= self.expected {
+                self.missing_before(head.number);
+                self.bad(&head);
+            }
+            // Its end may be missing, and whole blocks stand where it would be.
+            self.gap.get_or_insert_default().bytes += HEAD as u64;
+            self.buffer.skip(HEAD);
             return Ok(());
         };
-        let payload = &mut self.payload;
-        let unpacked = head.unpack(self.salt, stored, &mut self.zstd, payload);
+        let unpacked = head.unpack(stored, &mut self.zstd, &mut self.payload);
         self.buffer.skip(HEAD + head.stored);
         if head.flags & (CLOSED | CONTINUED) != 0 && head.inputs == 0 {
             self.missing(head.number, self.last);
@@ -204,36 +224,55 @@ impl<R: Read> CaptureReader<R> {
         }
         if head.number < self.expected {
             // The same file twice, or glued together in the wrong order.
-            self.told.push_back(Piece::Damage(Damage::Unknown {
-                count: u64::from(head.inputs),
-                what: "records that were there already".to_owned(),
-            }));
+            self.repeated += u64::from(head.inputs);
             return Ok(());
         }
         match unpacked.and_then(|()| self.unpacker.load(&mut self.payload)) {
             Ok(()) => {
                 self.missing(head.number, head.first);
-                self.expected = head.number + 1;
-                self.left = u64::from(head.inputs);
+                self.expected = head.number.saturating_add(1);
+                self.block = Block {
+                    left: u64::from(head.inputs),
+                    last: head.last,
+                };
             }
             Err(_) => {
                 self.missing_before(head.number);
-                let gap = self.gap.get_or_insert_default();
-                gap.blocks += 1;
-                gap.records += u64::from(head.inputs);
-                gap.bytes += (HEAD + head.stored) as u64;
-                gap.last = gap.last.max(head.last);
-                self.expected = head.number + 1;
+                self.bad(&head).bytes += (HEAD + head.stored) as u64;
             }
         }
         Ok(())
+    }
+
+    /// Counts a block whose head alone can be read.
+    fn bad(&mut self, head: &Head) -> &mut Gap {
+        self.expected = head.number.saturating_add(1);
+        let gap = self.gap.get_or_insert_default();
+        gap.first.get_or_insert(head.number);
+        gap.blocks += 1;
+        gap.records += u64::from(head.inputs);
+        gap.last = gap.last.max(head.last);
+        gap
     }
 
     /// Counts blocks that are not there.
     fn missing_before(&mut self, number: u64) {
         let missing = number.saturating_sub(self.expected);
         if missing > 0 {
-            self.gap.get_or_insert_default().blocks += missing;
+            let gap = self.gap.get_or_insert_default();
+            gap.first.get_or_insert(self.expected);
+            gap.blocks += missing;
+        }
+    }
+
+    /// Tells of blocks that were there already.
+    fn repeated(&mut self) {
+        let count = std::mem::take(&mut self.repeated);
+        if count > 0 {
+            self.told.push_back(Piece::Damage(Damage::Unknown {
+                count,
+                what: "records that were there already, or come in the wrong order".to_owned(),
+            }));
         }
     }
 
@@ -241,15 +280,21 @@ impl<R: Read> CaptureReader<R> {
     fn missing(&mut self, number: u64, until: u64) {
         self.missing_before(number);
         self.expected = self.expected.max(number);
+        self.repeated();
         if let Some(gap) = self.gap.take() {
-            self.told.push_back(Piece::Damage(Damage::Hole {
-                blocks: gap.blocks,
-                records: gap.records,
-                bytes: gap.bytes,
-                after: self.last.max(self.header.begin.started.0),
-                until: until.max(gap.last).max(self.last),
-            }));
+            self.hole(gap, until);
         }
+    }
+
+    fn hole(&mut self, gap: Gap, until: u64) {
+        let after = self.last.max(self.header.begin.started.0);
+        self.told.push_back(Piece::Damage(Damage::Hole {
+            blocks: gap.blocks,
+            records: gap.records,
+            bytes: gap.bytes,
+            after,
+            until: until.max(gap.last).max(after),
+        }));
     }
 
     /// Skips to where a block or a file may begin.
@@ -278,26 +323,28 @@ impl<R: Read> CaptureReader<R> {
     fn another(&mut self) -> Result<(), CaptureError> {
         match self.buffer.header() {
             Ok((header, salt)) => {
-                let goes_on = header.run == self.header.run && header.part > self.header.part;
-                if self.end == End::Open {
-                    self.told.push_back(self.torn(0));
-                }
-                if goes_on {
-                    if header.part > self.header.part + 1 {
-                        let (first, next) = (self.header.part + 1, header.part);
+                let same = header.run == self.header.run;
+                let missing = self.gap.and_then(|gap| gap.first);
+                self.leave(self.end == End::Open);
+                if !same {
+                    self.expected = header.first_block;
+                    self.last = 0;
+                } else if header.part > self.header.part {
+                    let first = self.header.part.saturating_add(1);
+                    if header.part > first {
+                        let next = header.part;
                         let parts = Damage::Parts { first, next };
                         self.told.push_back(Piece::Damage(parts));
                     }
                     // Blocks that are missing between the files were told as files.
                     self.expected = header.first_block;
-                } else {
-                    self.expected = header.first_block;
-                    self.last = 0;
+                } else if let Some(missing) = missing {
+                    // The same file again, which may have what was missing in the first.
+                    self.expected = missing;
                 }
                 self.unpacker = Unpacker::new(&header.layouts, header.abi);
                 self.salt = salt;
                 self.end = End::Open;
-                self.gap = None;
                 self.header = header.clone();
                 self.told.push_back(Piece::Header(Box::new(header)));
                 Ok(())
@@ -307,12 +354,16 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// The stream is over.
-    fn finish(&mut self, left: u64) {
-        self.done = true;
-        let gap = self.gap.take().unwrap_or_default();
-        if self.end == End::Open || left > 0 || gap.bytes > 0 {
-            let piece = self.torn(left + gap.bytes);
+    /// The file is over, `open` or with an end.
+    fn leave(&mut self, open: bool) {
+        self.repeated();
+        let mut gap = self.gap.take().unwrap_or_default();
+        if gap.blocks > 0 {
+            self.hole(gap, self.last);
+            gap.bytes = 0;
+        }
+        if open || gap.bytes > 0 {
+            let piece = self.torn(gap.bytes);
             self.told.push_back(piece);
         }
     }
@@ -324,10 +375,9 @@ impl<R: Read> CaptureReader<R> {
         while let Some(head) = Head::read(self.salt, self.buffer.peek(HEAD).unwrap()) {
             let bytes = self.buffer.peek(HEAD + head.stored).unwrap();
             let stored = &bytes[HEAD..HEAD + head.stored];
-            let payload = &mut self.payload;
-            head.unpack(self.salt, stored, &mut self.zstd, payload)
+            head.unpack(stored, &mut self.zstd, &mut self.payload)
                 .unwrap();
-            payloads.push(payload.clone());
+            payloads.push(self.payload.clone());
             self.buffer.skip(HEAD + head.stored);
         }
         payloads.retain(|payload| !payload.is_empty());

@@ -7,6 +7,7 @@ use super::fact::{Answer, Fact, Question};
 use super::header::CaptureHeader;
 use super::note::Note;
 use super::pack::{Packer, Written};
+use super::random::random;
 use super::redact::Redaction;
 use super::writer::{Fate, Job, Numbered, WriteOptions, Writer};
 use crate::decode::event::{Ktime, Socket, Tgid};
@@ -15,6 +16,7 @@ use crate::report::{ClockAnchor, LostCount};
 use crate::sink::tally::EndReason;
 use crate::source::RawRecord;
 use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
+use portwatch_common::RecordKind;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -151,12 +153,14 @@ impl Recorder {
             scratch.extend_from_slice(record.bytes());
             redaction.record(scratch);
             let scratch = std::mem::take(scratch);
-            let stranger = self.with(&mut state, |packer| Ok(packer.record(&scratch)));
+            let follows = of_another(&scratch);
+            let packed = self.with(&mut state, follows, |p| Ok(p.record(&scratch)));
             state.scratch = scratch;
-            return stranger.unwrap_or(false);
+            return packed.unwrap_or(false);
         }
-        self.with(&mut state, |packer| Ok(packer.record(record.bytes())))
-            .unwrap_or(false)
+        let bytes = record.bytes();
+        let packed = self.with(&mut state, of_another(bytes), |p| Ok(p.record(bytes)));
+        packed.unwrap_or(false)
     }
 
     /// The rings were drained.
@@ -308,20 +312,24 @@ impl Recorder {
     }
 
     fn input<T>(&self, pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>) -> Option<T> {
-        self.with(&mut self.hold().0.borrow_mut(), pack)
+        self.with(&mut self.hold().0.borrow_mut(), false, pack)
     }
 
+    /// `follows`: no block ends before it, unless that is far too large: where a run is killed, a
+    /// failure without its holders would be another verdict.
     fn with<T>(
         &self,
         state: &mut State,
+        follows: bool,
         pack: impl FnOnce(&mut Packer) -> Result<T, CaptureError>,
     ) -> Option<T> {
         if self.0.fate.failed() {
             state.missing += 1;
             return None;
         }
-        let overdue = self.0.overdue.load(Ordering::Relaxed);
-        if overdue || state.packer.is_full(state.full) {
+        let overdue = self.0.overdue.load(Ordering::Relaxed) && !follows;
+        let full = state.full + if follows { state.full / 2 } else { 0 };
+        if overdue || state.packer.is_full(full) {
             self.0.overdue.store(false, Ordering::Relaxed);
             state.flush();
         }
@@ -384,12 +392,8 @@ impl Inner {
     }
 }
 
-/// Bytes that nobody knows beforehand.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], CaptureError> {
-    use std::io::Read as _;
-    let mut bytes = [0; N];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(CaptureError::Read)?;
-    Ok(bytes)
+/// A holder, which belongs to the failure before it.
+#[inline]
+fn of_another(record: &[u8]) -> bool {
+    record.starts_with(&RecordKind::HOLDER.to_ne_bytes())
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod fuzz;
+mod glued;
 mod live;
 mod made;
 mod moody;

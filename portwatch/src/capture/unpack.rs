@@ -67,6 +67,8 @@ pub struct Passed {
 /// Answers in a block, and behind one input: more than there are in any that this writer makes.
 const FACTS_MAX: usize = 1 << 18;
 const ANSWERS_MAX: usize = 1 << 16;
+/// Bytes of the answers behind one input: a machine with a million sockets has no more.
+const ANSWERS_BYTES: usize = 64 << 20;
 
 /// Bytes of the arena that are taken at once.
 const ARENA: usize = 1 << 16;
@@ -260,14 +262,15 @@ impl Unpacker {
     /// The answers behind an input, and the usual one of its context.
     fn answers(&mut self, context: Option<usize>) -> Result<Stored, Wrong> {
         let mut answers = Stored::Nothing;
-        let mut count = 0;
+        let (mut count, mut size) = (0, 0);
         while let Some(op) = self.next_answer() {
-            count += 1;
-            if count > ANSWERS_MAX {
+            let number = self.answer(op, context)?;
+            let fact = self.fact(number)?;
+            (count, size) = (count + 1, size + fact.len());
+            if count > ANSWERS_MAX || size > ANSWERS_BYTES {
                 return Err(Wrong::Streams);
             }
-            let number = self.answer(op, context)?;
-            answers.push(self.fact(number)?);
+            answers.push(fact);
         }
         let usual = context.and_then(|context| self.usual.get(context).copied().flatten());
         if let Some(number) = usual {

@@ -214,7 +214,8 @@ impl Audience for Listener {
         };
         let (first, began) = *self.first.get_or_insert_with(|| (wall_ns, Instant::now()));
         let since = u64::try_from(wall_ns.saturating_sub(first)).unwrap_or(0);
-        let due = Duration::from_nanos(since).div_f64(speed);
+        let due = Duration::from_nanos(since).as_secs_f64() / speed;
+        let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX);
         let wait = due.saturating_sub(began.elapsed());
         if !wait.is_zero() {
             pipeline.sink.flush()?;

@@ -112,7 +112,7 @@ impl Correlator {
 
     /// Sockets without a descriptor that are older than the hooks, as the start-up scan met them.
     pub fn older(&mut self, sockets: impl IntoIterator<Item = Socket>) {
-        self.older = Older::new(sockets);
+        self.older.add(sockets);
     }
 
     /// Takes the next event of the stream.

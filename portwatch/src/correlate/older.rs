@@ -14,8 +14,9 @@ pub(super) struct Older(HashSet<Ends>);
 
 impl Older {
     /// Remembers what the scan met.
-    pub(super) fn new(sockets: impl IntoIterator<Item = Socket>) -> Self {
-        Self(sockets.into_iter().map(|socket| ends(&socket)).collect())
+    pub(super) fn add(&mut self, sockets: impl IntoIterator<Item = Socket>) {
+        self.0
+            .extend(sockets.into_iter().map(|socket| ends(&socket)));
     }
 
     /// The connection that the scan met; or a new one of the same ends, of which nothing is taken for
@@ -60,7 +61,8 @@ mod tests {
         let mut met = testing::tcp("10.10.10.1", State::FinWait1);
         met.sk = 0xffff_8880_0000_1000;
         met.peer_port = 6836;
-        let older = Older::new([met.clone()]);
+        let mut older = Older::default();
+        older.add([met.clone()]);
         assert!(older.holds(&met));
         met.sk += 0x1000;
         met.state = State::TimeWait;

@@ -4,7 +4,7 @@ use super::runs::{Open, Run, RunsError};
 use crate::capture::fact::Told;
 use crate::capture::note::Note;
 use crate::capture::{CaptureHeader, Damage, Input, Piece, Step};
-use crate::decode::event::{Ktime, NetnsId, Owner, Socket, Tgid, Transport};
+use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use crate::enrich::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
@@ -117,7 +117,6 @@ struct Playing {
     pipeline: Pipeline,
     answers: Answers,
     anchor: ClockAnchor,
-    older: Vec<Socket>,
     /// What comes next.
     next: Option<Piece>,
     last: Ktime,
@@ -206,7 +205,6 @@ impl Playing {
             pipeline,
             answers,
             anchor: begin.anchor,
-            older: Vec::new(),
             next: None,
             last: begin.started,
             ended: false,
@@ -252,16 +250,13 @@ impl Playing {
     }
 
     fn step(&mut self, step: Step) -> Result<(), SinkError> {
-        if !self.older.is_empty() && !matches!(step.input, Input::Note(Note::Older(_))) {
-            self.pipeline.correlator.older(self.older.drain(..));
-        }
         self.last = self.last.max(step.time);
         self.answers.with(|told| told.next(step.answers));
         match step.input {
             Input::Record(record) => self.pipeline.record(&record)?,
             Input::Drained => self.pipeline.drained()?,
             Input::Tick(now) => self.pipeline.tick(now)?,
-            Input::Note(Note::Older(sockets)) => self.older.extend(sockets),
+            Input::Note(Note::Older(sockets)) => self.pipeline.correlator.older(sockets),
             Input::Note(Note::Lost { at, counts }) => self.pipeline.lost(at, counts)?,
             Input::Note(Note::Anchor(anchor)) => {
                 self.anchor = anchor;
@@ -296,7 +291,7 @@ impl Playing {
             } => ((*records).max(*blocks).max(1), Ktime(*until)),
             Damage::Parts { first, next } => (u64::from(next.saturating_sub(*first)), self.last),
             Damage::Torn { .. } => {
-                self.pipeline.tally.cut();
+                self.pipeline.cut();
                 return Ok(());
             }
             Damage::Unknown { .. } => return Ok(()),
@@ -308,7 +303,7 @@ impl Playing {
 
     fn finish(&mut self, played: &mut Played) -> Result<(), SinkError> {
         if !self.ended {
-            self.pipeline.tally.cut();
+            self.pipeline.cut();
             self.pipeline.summary(self.last, EndReason::EndOfInput)?;
             self.ended = true;
         }

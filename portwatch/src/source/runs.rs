@@ -92,20 +92,25 @@ fn is_stream(path: &Path) -> bool {
     path == Path::new("-") || path.metadata().is_ok_and(special)
 }
 
-/// The captures in a directory, by their first bytes and not by their names.
+/// The captures in a directory, by their first bytes, and what only has the name of one: its
+/// beginning may be damaged.
 fn inside(dir: &Path) -> Result<Vec<PathBuf>, CaptureError> {
     let entries = std::fs::read_dir(dir).map_err(CaptureError::Read)?;
-    let mut files = Vec::new();
+    let (mut files, mut captures) = (Vec::new(), 0);
     for entry in entries {
-        let path = entry.map_err(CaptureError::Read)?.path();
-        if path.is_file() && CaptureHeader::begins(&path) {
+        let entry = entry.map_err(CaptureError::Read)?;
+        let path = entry.path();
+        let begins = path.is_file() && CaptureHeader::begins(&path);
+        let named = entry.file_name().to_string_lossy().contains(".pwcap");
+        captures += usize::from(begins);
+        if begins || (named && path.is_file()) {
             files.push(path);
         }
     }
     files.sort();
-    match files.is_empty() {
-        true => Err(CaptureError::Foreign),
-        false => Ok(files),
+    match captures {
+        0 => Err(CaptureError::Foreign),
+        _ => Ok(files),
     }
 }
 

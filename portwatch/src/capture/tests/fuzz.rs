@@ -94,7 +94,7 @@ fn fuzz(name: &str, inputs: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     let seed = std::env::var("PORTWATCH_FUZZ_SEED").ok();
     let seed = seed
         .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| u64::from_le_bytes(super::super::recorder::random().unwrap()) | 1);
+        .unwrap_or_else(|| u64::from_le_bytes(super::super::random().unwrap()) | 1);
     let mut dice = Dice(seed);
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut runs = 0_u64;

@@ -1,11 +1,12 @@
 //! Captures on a real disk, and on one that is full.
 
 use super::super::block::Codec;
-use super::super::{Recorder, Redaction, WriteOptions};
+use super::super::{Input, Recorder, Redaction, WriteOptions};
 use super::live::{Page, raw, replayed, scene, stages};
-use super::made::{assign, bytes};
+use super::made::{assign, bytes, failure, holder};
 use super::moody::Moody;
-use super::{header, start};
+use super::{header, read, start};
+use crate::decode;
 use crate::decode::event::{Ktime, Tgid};
 use crate::enrich::facts::Facts as _;
 use crate::sink::filter::EventName;
@@ -160,5 +161,60 @@ fn a_block_of_a_busy_run_does_not_wait_for_ever() {
     }
     waiter.join().unwrap();
     drop(held);
+    assert_eq!(recorder.finish(), None);
+}
+
+/// A run may be killed behind any block: none ends between a failure and its holders.
+#[test]
+fn a_failure_stands_with_its_holders() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    let options = WriteOptions {
+        codec: Codec::None,
+        rotate_size: Some(64 << 10),
+        patient: true,
+        ..options(&path)
+    };
+    let recorder = Recorder::create(options, header(), Redaction::default()).unwrap();
+    for id in 0..8000 {
+        recorder.record(&raw(bytes(&failure(id, id, 6, 2))));
+        for n in 0..2 {
+            let mut record = holder(id, id, 5);
+            record.sock.cookie = id * 77_777 + n;
+            recorder.record(&raw(bytes(&record)));
+        }
+    }
+    assert_eq!(recorder.finish(), None);
+    let files = files(dir.path());
+    assert!(files.len() > 2, "{files:?}");
+    let mut records = 0;
+    for file in files {
+        let seen = read(&fs::read(file).unwrap()).unwrap();
+        let kind = |input: &Input| match input {
+            Input::Record(record) => decode::kind(record),
+            other => panic!("{other:?}"),
+        };
+        let kinds: Vec<_> = seen.inputs.iter().map(|(input, _)| kind(input)).collect();
+        records += kinds.len();
+        assert!(kinds.len().is_multiple_of(3), "{}", kinds.len());
+    }
+    assert_eq!(records, 24_000);
+}
+
+/// A failure whose holders were not written any more is not told as one that has none.
+#[test]
+fn a_failure_at_the_cut_is_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pwcap");
+    let recorder = Recorder::create(options(&path), header(), Redaction::default()).unwrap();
+    recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
+    recorder.record(&raw(bytes(&failure(2, 9, 6, 1))));
+    recorder.wait_for_block();
+    let copy = dir.path().join("b.pwcap");
+    fs::copy(&path, &copy).unwrap();
+    let (told, complaints) = replayed(&[copy], &EventName::ALL);
+    assert!(!told.contains(r#""type":"conflict""#), "{told}");
+    assert!(told.contains(r#""complete":false"#), "{told}");
+    assert!(complaints[0].contains("has no end"), "{complaints:?}");
     assert_eq!(recorder.finish(), None);
 }

@@ -14,7 +14,7 @@ pub struct CaptureArgs {
     /// Write everything that is seen to this file, for `portwatch replay` on any machine
     ///
     /// Every record goes in, whatever --events and the filters say; they act on what is told. The
-    /// file is readable by its owner only. A capture that has this name is kept as FILE.old.
+    /// file is readable by its owner only. A capture that has this name is kept as FILE.old, in place of an older one.
     #[arg(long, env = "PORTWATCH_CAPTURE", value_name = "FILE")]
     pub capture: Option<PathBuf>,
 

@@ -56,7 +56,7 @@ pub enum ExportFormat {
     Parquet,
     /// The same table as text
     Csv,
-    /// The lines of `replay --json --events all`
+    /// The lines of `replay --json --events all --neighbours`
     Ndjson,
     /// A Chrome trace: a timeline to look at in ui.perfetto.dev
     Perfetto,

@@ -54,7 +54,8 @@ impl FormatArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct ShowArgs {
-    /// Append to this file instead of writing to standard output; SIGHUP opens it anew
+    /// Append to this file instead of writing to standard output; a live run opens it anew at
+    /// SIGHUP
     #[arg(long, env = "PORTWATCH_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -76,7 +77,7 @@ pub struct ShowArgs {
     pub neighbours: bool,
 
     /// Ask Docker, Podman, CRI-O or containerd for the names of containers; a verdict waits a tenth
-    /// of a second for them at most
+    /// of a second for them at most. A replay tells what they answered then
     #[arg(long, env = "PORTWATCH_CONTAINERS", value_parser = parse::flag)]
     pub containers: bool,
 }
