@@ -11,6 +11,7 @@ use crate::decode::event::{Ktime, Tgid};
 use crate::enrich::facts::Facts as _;
 use crate::sink::filter::EventName;
 use crate::sink::tally::EndReason;
+use portwatch_common::RecordKind;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -190,13 +191,18 @@ fn a_failure_stands_with_its_holders() {
     let mut records = 0;
     for file in files {
         let seen = read(&fs::read(file).unwrap()).unwrap();
-        let kind = |input: &Input| match input {
-            Input::Record(record) => decode::kind(record),
-            other => panic!("{other:?}"),
+        let kind = |input: &Input| {
+            let Input::Record(record) = input else {
+                panic!("{input:?}");
+            };
+            decode::kind(record)
         };
         let kinds: Vec<_> = seen.inputs.iter().map(|(input, _)| kind(input)).collect();
         records += kinds.len();
-        assert!(kinds.len().is_multiple_of(3), "{}", kinds.len());
+        let failures = kinds
+            .iter()
+            .filter(|kind| **kind == Some(RecordKind::FAILURE));
+        assert_eq!(failures.count() * 3, kinds.len());
     }
     assert_eq!(records, 24_000);
 }
