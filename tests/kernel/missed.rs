@@ -44,7 +44,9 @@ fn fail(binder: &mut Actor) -> Result<()> {
 }
 
 /// A kernel that preempts itself anywhere (`preempt=full`; the machines of `cargo xtask vm` run this
-/// test so once more) leaves out runs of trampolines. Kprobes and tracepoints are not preempted.
+/// test so) leaves out runs of trampolines. Kprobes and tracepoints are not preempted themselves, but
+/// no such program runs for a task that preempts one in the middle of a system call on a BPF map
+/// (kernel/bpf/syscall.c:bpf_disable_instrumentation): there they may miss some as well.
 #[test]
 fn whatever_is_not_told_is_counted() -> Result<()> {
     let Some(stage) = Stage::set()? else {
@@ -89,20 +91,18 @@ fn whatever_is_not_told_is_counted() -> Result<()> {
         told <= attempts && told + missed >= attempts,
         "{told} of {attempts} failures were told, and {missed} were missed"
     );
-    let started = Started::of(&trace)?;
-    if preemption.as_deref() == Some("full") && started.has("fexit", "inet_csk_get_port") {
-        let summary = summary(&trace)?;
-        let summed = lost_of(summary.get("lost"), "missed");
-        ensure!(
-            missed > 0 && summed == missed,
-            "{missed} missed, {summed} in the summary"
-        );
-        ensure!(
-            summary.get("complete") == Some(&Value::Bool(false)),
-            "{summary:?}"
-        );
-    } else {
-        trace.check(true)?;
+    if preemption.as_deref() != Some("full") {
+        return trace.check(true);
     }
+    ensure!(
+        missed > 0 || !Started::of(&trace)?.has("fexit", "inet_csk_get_port"),
+        "no trampoline was preempted"
+    );
+    let summary = summary(&trace)?;
+    let summed = lost_of(summary.get("lost"), "missed");
+    ensure!(
+        summed == missed && summary.get("complete") == Some(&Value::Bool(missed == 0)),
+        "{missed} missed: {summary:?}"
+    );
     Ok(())
 }

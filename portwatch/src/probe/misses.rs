@@ -1,6 +1,7 @@
 //! Runs of our programs that the kernel left out: while one runs, the same CPU does not enter it
 //! again for a task that preempts it (kernel/bpf/trampoline.c:__bpf_prog_enter_recur), and no kprobe
-//! or tracepoint program at all inside another (kernel/trace/bpf_trace.c:trace_call_bpf, counted
+//! or tracepoint program at all inside another or inside a system call on a BPF map
+//! (kernel/trace/bpf_trace.c:trace_call_bpf, kernel/bpf/syscall.c:bpf_disable_instrumentation, counted
 //! since Linux 6.2). What such a run would have told is lost, and no program of ours can count it.
 
 use super::attach::Attached;
