@@ -131,7 +131,8 @@ fn units_are_named_and_ended() -> Result<()> {
     manager.unit(
         "pw-web.service",
         "Service",
-        "ExecStart=/bin/sleep infinity\n",
+        // Started only once it is no copy of systemd any more.
+        "Type=exec\nExecStart=/bin/sleep infinity\n",
     )?;
     let mut wanting = Wanting {
         tracer: Tracer::start(scene.netns(), &[])?,
