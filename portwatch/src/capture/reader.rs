@@ -187,7 +187,7 @@ impl<R: Read> CaptureReader<R> {
         let bytes = self.buffer.peek(HEAD)?;
         if bytes.is_empty() {
             self.done = true;
-            self.leave(self.end == End::Open);
+            self.leave();
         } else if bytes.starts_with(&FILE_MAGIC) {
             self.another()?;
         } else {
@@ -325,7 +325,7 @@ impl<R: Read> CaptureReader<R> {
             Ok((header, salt)) => {
                 let same = header.run == self.header.run;
                 let missing = self.gap.and_then(|gap| gap.first);
-                self.leave(self.end == End::Open);
+                self.leave();
                 if !same {
                     self.expected = header.first_block;
                     self.last = 0;
@@ -354,15 +354,15 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// The file is over, `open` or with an end.
-    fn leave(&mut self, open: bool) {
+    /// The file is over.
+    fn leave(&mut self) {
         self.repeated();
         let mut gap = self.gap.take().unwrap_or_default();
         if gap.blocks > 0 {
             self.hole(gap, self.last);
             gap.bytes = 0;
         }
-        if open || gap.bytes > 0 {
+        if self.end == End::Open || gap.bytes > 0 {
             let piece = self.torn(gap.bytes);
             self.told.push_back(piece);
         }

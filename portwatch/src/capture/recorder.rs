@@ -136,15 +136,15 @@ impl Recorder {
     }
 
     /// Inputs and their answers from here on are one: no block ends between an input and the last
-    /// answer that it asked for. To hold it for many records at once is a fifth cheaper.
+    /// answer that it asked for. To hold it for many records at once is cheaper.
     pub fn hold(&self) -> Held<'_> {
         Held(self.0.state.lock())
     }
 
     /// A record, as the kernel gave it. True if the capture knows nothing of the process in it yet.
     pub fn record(&self, record: &RawRecord) -> bool {
-        let state = self.0.state.lock();
-        let mut state = state.borrow_mut();
+        let held = self.hold();
+        let mut state = held.0.borrow_mut();
         if !state.redaction.spares_records() {
             let State {
                 redaction, scratch, ..
@@ -188,7 +188,7 @@ impl Recorder {
     /// The wall clock was set.
     pub fn anchor(&self, anchor: ClockAnchor) {
         self.note(&Note::Anchor(anchor));
-        self.0.state.lock().borrow_mut().anchor = Some(anchor);
+        self.hold().0.borrow_mut().anchor = Some(anchor);
     }
 
     /// A summary, also the last one.
@@ -202,14 +202,14 @@ impl Recorder {
         for some in sockets.chunks(OLDER_AT_ONCE) {
             let mut some = some.to_vec();
             {
-                let state = self.0.state.lock();
-                let redaction = &mut state.borrow_mut().redaction;
+                let held = self.hold();
+                let redaction = &mut held.0.borrow_mut().redaction;
                 some.iter_mut().for_each(|socket| redaction.socket(socket));
             }
             self.note(&Note::Older(some));
             let block = {
-                let state = self.0.state.lock();
-                let mut state = state.borrow_mut();
+                let held = self.hold();
+                let mut state = held.0.borrow_mut();
                 let full = state.packer.is_full(BLOCK_FULL / 2);
                 full.then(|| state.take()).flatten()
             };
@@ -220,7 +220,7 @@ impl Recorder {
     /// Hands work to the thread, waiting for a slow disk; false if that was in vain.
     fn hand_over(&self, mut job: Option<Job>, until: Instant) -> bool {
         while let Some(work) = job.take() {
-            let sent = self.0.state.lock().borrow().jobs.try_send(work);
+            let sent = self.hold().0.borrow().jobs.try_send(work);
             if let Err(TrySendError::Full(work)) = sent {
                 if Instant::now() > until {
                     return false;
@@ -237,8 +237,8 @@ impl Recorder {
         if self.0.fate.failed() {
             return;
         }
-        let state = self.0.state.lock();
-        let mut state = state.borrow_mut();
+        let held = self.hold();
+        let mut state = held.0.borrow_mut();
         let mut fact = Fact { question, answer };
         state.redaction.fact(&mut fact);
         if let Err(error) = state.packer.fact(fact) {
@@ -249,9 +249,9 @@ impl Recorder {
     /// The process of a record that nobody shows: what is known of it for a later replay that does.
     /// `ask` asks the machine, and its answer is recorded.
     pub fn background(&self, tgid: Tgid, start: Ktime, ask: impl FnOnce() -> Option<ProcessFacts>) {
-        let lock = self.hold();
+        let held = self.hold();
         {
-            let State { known, packer, .. } = &mut *lock.0.borrow_mut();
+            let State { known, packer, .. } = &mut *held.0.borrow_mut();
             let known = known.get(&(tgid, start));
             if let Some((_, fact)) = known.filter(|(since, _)| since.elapsed() < FRESH) {
                 packer.fact_again(fact);
@@ -259,7 +259,7 @@ impl Recorder {
             }
         }
         let answer = ask();
-        let mut state = lock.0.borrow_mut();
+        let mut state = held.0.borrow_mut();
         if state.known.len() >= REMEMBERED {
             state.known.clear();
         }
@@ -315,8 +315,8 @@ impl Recorder {
         self.with(&mut self.hold().0.borrow_mut(), false, pack)
     }
 
-    /// `follows`: no block ends before it, unless that is far too large: where a run is killed, a
-    /// failure without its holders would be another verdict.
+    /// `follows`: what is held with it stands before it in the block, unless that is far too large:
+    /// where a run is killed, a failure is lost whose holders are in the next.
     fn with<T>(
         &self,
         state: &mut State,

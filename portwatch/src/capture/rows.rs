@@ -83,14 +83,14 @@ impl Rows {
                 *place = u64::from_le_bytes(*word);
             }
         }
-        if let Some(place) = self.before.get_mut(row) {
-            *place = times.before;
-        }
-        if let Some(place) = self.at.get_mut(row) {
-            *place = times.at;
-        }
-        if let Some(place) = self.born.get_mut(row) {
-            *place = times.born;
+        for (column, time) in [
+            (&mut self.before, times.before),
+            (&mut self.at, times.at),
+            (&mut self.born, times.born),
+        ] {
+            if let Some(place) = column.get_mut(row) {
+                *place = time;
+            }
         }
         let [context, socket] = new;
         if context {

@@ -67,7 +67,8 @@ pub struct Passed {
 /// Answers in a block, and behind one input: more than there are in any that this writer makes.
 const FACTS_MAX: usize = 1 << 18;
 const ANSWERS_MAX: usize = 1 << 16;
-/// Bytes of the answers behind one input: a machine with a million sockets has no more.
+/// Bytes of the answers behind one input: several times what a block may hold, since one answer may
+/// be given again.
 const ANSWERS_BYTES: usize = 64 << 20;
 
 /// Bytes of the arena that are taken at once.

@@ -121,6 +121,15 @@ fn a_full_disk_ends_the_capture_and_not_the_run() {
     assert!(told.lines().last().unwrap().contains(r#""complete":true"#) || told.contains("lost"));
 }
 
+/// What is told of a file to which more would have come.
+fn as_a_kill_leaves_it(path: &Path) -> String {
+    let copy = path.with_extension("copy");
+    fs::copy(path, &copy).unwrap();
+    let (told, complaints) = replayed(&[copy], &EventName::ALL);
+    assert!(complaints[0].contains("has no end"), "{complaints:?}");
+    told
+}
+
 /// The block that is begun goes out by itself: a killed run loses a second at most.
 #[test]
 fn a_block_does_not_wait_for_ever() {
@@ -131,12 +140,8 @@ fn a_block_does_not_wait_for_ever() {
     let (tgid, start) = (Tgid(5), Ktime(1));
     recorder.background(tgid, start, || Moody::default().process(tgid, start));
     recorder.wait_for_block();
-    // As a kill would leave it.
-    let copy = dir.path().join("b.pwcap");
-    fs::copy(&path, &copy).unwrap();
-    let (told, complaints) = replayed(&[copy], &EventName::ALL);
+    let told = as_a_kill_leaves_it(&path);
     assert!(told.contains(r#""type":"assign""#), "{told}");
-    assert!(complaints[0].contains("has no end"), "{complaints:?}");
     assert_eq!(recorder.finish(), None);
 }
 
@@ -165,7 +170,8 @@ fn a_block_of_a_busy_run_does_not_wait_for_ever() {
     assert_eq!(recorder.finish(), None);
 }
 
-/// A run may be killed behind any block: none ends between a failure and its holders.
+/// A run may be killed behind any block: none ends between a failure and the holders that a ring
+/// gave with it.
 #[test]
 fn a_failure_stands_with_its_holders() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,6 +183,7 @@ fn a_failure_stands_with_its_holders() {
         ..options(&path)
     };
     let recorder = Recorder::create(options, header(), Redaction::default()).unwrap();
+    let held = recorder.hold();
     for id in 0..8000 {
         recorder.record(&raw(bytes(&failure(id, id, 6, 2))));
         for n in 0..2 {
@@ -185,6 +192,7 @@ fn a_failure_stands_with_its_holders() {
             recorder.record(&raw(bytes(&record)));
         }
     }
+    drop(held);
     assert_eq!(recorder.finish(), None);
     let files = files(dir.path());
     assert!(files.len() > 2, "{files:?}");
@@ -216,11 +224,8 @@ fn a_failure_at_the_cut_is_not_told() {
     recorder.record(&raw(bytes(&assign(1, 5, 1, 0))));
     recorder.record(&raw(bytes(&failure(2, 9, 6, 1))));
     recorder.wait_for_block();
-    let copy = dir.path().join("b.pwcap");
-    fs::copy(&path, &copy).unwrap();
-    let (told, complaints) = replayed(&[copy], &EventName::ALL);
+    let told = as_a_kill_leaves_it(&path);
     assert!(!told.contains(r#""type":"conflict""#), "{told}");
     assert!(told.contains(r#""complete":false"#), "{told}");
-    assert!(complaints[0].contains("has no end"), "{complaints:?}");
     assert_eq!(recorder.finish(), None);
 }
