@@ -43,9 +43,9 @@ pub(super) fn stop(conflict: &Conflict, holder: &Holder) -> Vec<Advice> {
     if holder.processes.is_empty() {
         return vec![plain(
             "try-again",
-            "nobody was found with that socket, so it may have been closed meanwhile: try again; if \
-             the port is still taken then, `ss -anp` in this network namespace, on the host, shows \
-             who has it",
+            "nobody was found with that socket: it was closed meanwhile, or its process does not let \
+             its descriptors be seen; try again, and if the port is still taken then, `ss -anp` in \
+             this network namespace, on the host, shows whom it can be seen of",
         )];
     }
     if holder.processes.iter().all(|p| p.alive == Some(false)) {

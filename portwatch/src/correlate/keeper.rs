@@ -42,6 +42,9 @@ pub fn keeper<'a>(socket: &Socket, facts: &'a EventFacts) -> Keeper<'a> {
     if !users.is_empty() {
         return Keeper::Processes(users);
     }
+    if facts.unseen.contains(&inode) {
+        return Keeper::NotSeen;
+    }
     match facts.unowned.contains(&inode) {
         false => Keeper::Nobody,
         true if socket.has_file => Keeper::Message,
@@ -70,6 +73,10 @@ mod tests {
         assert_eq!(keeper(&socket, &known), Keeper::Message);
         socket.has_file = false;
         assert_eq!(keeper(&socket, &known), Keeper::Kernel);
+        // Another holder's process was seen, this one's descriptors were withheld.
+        known.unseen = vec![71234];
+        assert_eq!(keeper(&socket, &known), Keeper::NotSeen);
+        known.unseen.clear();
         known.socket_users = None;
         assert_eq!(keeper(&socket, &known), Keeper::NotSeen);
         socket.kernel = true;

@@ -231,6 +231,7 @@ pub(crate) fn facts(inode: Option<u64>) -> EventFacts {
     EventFacts {
         processes: vec![process(3_013_825, 50 * S, "ceph-osd")],
         processes_hidden: false,
+        unseen: Vec::new(),
         socket_users: Some(users.into_iter().collect()),
         unowned: Vec::new(),
         closers: Vec::new(),

@@ -8,7 +8,7 @@ use crate::decode::event::{Failure, Owner, Socket, State};
 pub(super) fn closers(
     failure: &Failure,
     users: Option<&[(u64, SocketUser)]>,
-    unowned: &[u64],
+    open: &[u64],
     facts: &mut dyn Facts,
 ) -> Vec<(u64, Owner)> {
     let Some(users) = users else {
@@ -16,7 +16,7 @@ pub(super) fn closers(
     };
     let closed = |socket: &Socket| {
         let inode = socket.inode.filter(|_| socket.has_socket);
-        let had = |inode| unowned.contains(&inode) || users.iter().any(|(of, _)| *of == inode);
+        let had = |inode| open.contains(&inode) || users.iter().any(|(of, _)| *of == inode);
         !socket.kernel && !inode.is_some_and(had)
     };
     let sockets = failure.holders.iter().map(|holder| &holder.socket);

@@ -211,8 +211,9 @@ pub trait Facts {
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 
-    /// Every process that has the socket with this inode now, which is after `at`; `None` if nobody
-    /// could look.
+    /// Every process that has one of the sockets with these inodes now, which is after `at`; `None` if
+    /// one was not found and not every process could be looked at. Each of several can be asked for
+    /// alone then.
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>>;
 
     /// Path of the cgroup with this id, for processes that are gone.

@@ -10,7 +10,7 @@ use super::facts::{
 use super::kernel_user::{self, KernelUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
-pub use super::scan::{Descriptor, ProcScan, SocketFinder};
+pub use super::scan::{Descriptor, ProcScan, SocketFinder, Users, withholding};
 use super::{clock, range, scan, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use std::collections::HashMap;
@@ -52,6 +52,8 @@ struct Answer {
     /// When it ended.
     since: Instant,
     found: Vec<Descriptor>,
+    /// It was not found, and not everything could be looked at.
+    unseen: bool,
 }
 
 /// The facts of this machine.
@@ -134,8 +136,9 @@ impl LiveFacts {
             (false, _) => None,
             (true, true) => Some(Vec::new()),
             (true, false) => {
-                let found = self.finder.users(&inodes);
-                found.map(|found| found.iter().map(line).collect())
+                let users = self.finder.users(&inodes);
+                let seen = !users.withheld || users.missing(&inodes).is_empty();
+                seen.then(|| users.found.iter().map(line).collect())
             }
         };
         Some(range::gather(
@@ -157,20 +160,18 @@ impl LiveFacts {
 
     /// Searches for the users of sockets; twice for those that nobody has, since a descriptor on its
     /// way from one process to another can pass a search by.
-    fn search(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
-        let mut found = self.finder.users(inodes)?;
-        let nobody: Vec<u64> = inodes
-            .iter()
-            .copied()
-            .filter(|inode| found.iter().all(|one| one.inode != *inode))
-            .collect();
+    fn search(&mut self, inodes: &[u64]) -> Users {
+        let mut users = self.finder.users(inodes);
+        let nobody = users.missing(inodes);
         if !nobody.is_empty() {
-            found.extend(self.finder.users(&nobody)?);
+            let again = self.finder.users(&nobody);
+            users.found.extend(again.found);
+            users.withheld |= again.withheld;
         }
-        Some(found)
+        users
     }
 
-    fn remember(&mut self, inodes: &[u64], asked: Ktime, found: &[Descriptor]) {
+    fn remember(&mut self, inodes: &[u64], asked: Ktime, users: &Users) {
         // Fresh counts from the end of the search, or a slow one would be asked without pause.
         let now = Instant::now();
         self.users
@@ -179,11 +180,13 @@ impl LiveFacts {
             self.users.clear();
         }
         for inode in inodes.iter().take(USERS_MAX) {
-            let found = found.iter().filter(|one| one.inode == *inode);
+            let found = users.found.iter().filter(|one| one.inode == *inode);
+            let found: Vec<_> = found.cloned().collect();
             let answer = Answer {
                 asked,
                 since: now,
-                found: found.cloned().collect(),
+                unseen: users.withheld && found.is_empty(),
+                found,
             };
             self.users.insert(*inode, answer);
         }
@@ -216,19 +219,24 @@ impl Facts for LiveFacts {
         }
         let mut lines = Vec::new();
         let mut missing = Vec::new();
+        let mut unseen = false;
         for inode in inodes {
             match self.users.get(inode).filter(|a| self.holds(a, at)) {
-                Some(answer) => lines.extend(answer.found.iter().map(line)),
+                Some(answer) => {
+                    unseen |= answer.unseen;
+                    lines.extend(answer.found.iter().map(line));
+                }
                 None => missing.push(*inode),
             }
         }
         if !missing.is_empty() {
             let asked = clock::now().unwrap_or(Ktime(0));
-            let found = self.search(&missing)?;
-            self.remember(&missing, asked, &found);
-            lines.extend(found.iter().map(line));
+            let users = self.search(&missing);
+            self.remember(&missing, asked, &users);
+            unseen |= users.withheld && !users.missing(&missing).is_empty();
+            lines.extend(users.found.iter().map(line));
         }
-        Some(lines)
+        (!unseen).then_some(lines)
     }
 
     fn range(&mut self, question: &RangeQuestion) -> Option<RangeFacts> {

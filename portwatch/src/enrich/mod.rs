@@ -49,8 +49,10 @@ pub struct EventFacts {
     /// No process could be looked up, so that one is missing above says nothing about it.
     pub processes_hidden: bool,
     /// Who has the holders' sockets now, by inode; `None` = nobody could look, an inode without a
-    /// line = no visible process has it.
+    /// line = no process has it, unless it is `unseen`.
     pub socket_users: Option<Vec<(u64, SocketUser)>>,
+    /// Sockets that no process was found to have, where not every process could be looked at.
+    pub unseen: Vec<u64>,
     /// Sockets that no process was found to have, though the kernel still had them open when it was
     /// asked after that.
     pub unowned: Vec<u64>,
@@ -157,10 +159,9 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
             .filter_map(|holder| holder.socket.inode),
     );
     // Nothing to look for is an answer too: no visible process has it.
-    let mut socket_users = if inodes.is_empty() {
-        Some(Vec::new())
-    } else {
-        facts.socket_users(&inodes, failure.time)
+    let (mut socket_users, unseen) = match inodes.is_empty() {
+        true => (Some(Vec::new()), Vec::new()),
+        false => socket_users(&inodes, failure.time, facts),
     };
     let range = range_question(failure).and_then(|question| facts.range(&question));
     for (_, user) in socket_users.iter().flatten() {
@@ -169,7 +170,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
     if let Some(range) = &range {
         about_range(range, &mut socket_users, &mut asked, facts);
     }
-    let unowned = unowned(failure, socket_users.as_deref(), facts);
+    let unowned = unowned(failure, socket_users.as_deref(), &unseen, facts);
     for owner in failure
         .holders
         .iter()
@@ -178,7 +179,8 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         asked.process(owner.tgid, owner.start, facts);
     }
 
-    let closers = closers(failure, socket_users.as_deref(), &unowned, facts);
+    let open = [unowned.as_slice(), unseen.as_slice()].concat();
+    let closers = closers(failure, socket_users.as_deref(), &open, facts);
     for (_, closer) in &closers {
         asked.process(closer.tgid, closer.start, facts);
     }
@@ -212,6 +214,7 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         processes: asked.found,
         processes_hidden: !facts.sees_processes(),
         socket_users,
+        unseen,
         unowned,
         closers,
         time_wait_left: time_wait_left(failure, facts),
@@ -221,6 +224,28 @@ fn about_failure(failure: &Failure, facts: &mut dyn Facts) -> EventFacts {
         devices,
         range,
     }
+}
+
+/// Who has which of these sockets, and those of which it could not be seen: where one of several was
+/// withheld, each is asked for alone.
+fn socket_users(
+    inodes: &[u64],
+    at: Ktime,
+    facts: &mut dyn Facts,
+) -> (Option<Vec<(u64, SocketUser)>>, Vec<u64>) {
+    let together = facts.socket_users(inodes, at);
+    if together.is_some() || inodes.len() == 1 {
+        return (together, Vec::new());
+    }
+    let mut lines = Vec::new();
+    let mut unseen = Vec::new();
+    for inode in inodes {
+        match facts.socket_users(&[*inode], at) {
+            Some(found) => lines.extend(found),
+            None => unseen.push(*inode),
+        }
+    }
+    ((unseen.len() < inodes.len()).then_some(lines), unseen)
 }
 
 /// What to ask of the range in which a call found no free port; UDP-Lite has a table of its own,
@@ -303,6 +328,7 @@ fn cgroups(failure: &Failure, found: &[ProcessFacts], facts: &mut dyn Facts) -> 
 fn unowned(
     failure: &Failure,
     users: Option<&[(u64, SocketUser)]>,
+    unseen: &[u64],
     facts: &mut dyn Facts,
 ) -> Vec<u64> {
     let Some(users) = users else {
@@ -310,7 +336,8 @@ fn unowned(
     };
     let nobodys = |socket: &Socket| {
         let inode = socket.inode.filter(|_| socket.has_socket)?;
-        users.iter().all(|(of, _)| *of != inode).then_some(inode)
+        let found = unseen.contains(&inode) || users.iter().any(|(of, _)| *of == inode);
+        (!found).then_some(inode)
     };
     let mut left = Vec::new();
     for protocol in unique(

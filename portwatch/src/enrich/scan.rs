@@ -20,11 +20,38 @@ pub struct Descriptor {
     pub user: SocketUser,
 }
 
+/// What a search for the processes of sockets came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// One descriptor for each process and inode, of processes that have one of it now.
+    pub found: Vec<Descriptor>,
+    /// Some process's descriptors were withheld: a socket that was not found may be one of them.
+    pub withheld: bool,
+}
+
+impl Users {
+    /// Of these sockets none was found, because nobody could look.
+    #[must_use]
+    pub fn unseen() -> Self {
+        Self {
+            found: Vec::new(),
+            withheld: true,
+        }
+    }
+
+    /// Those of `inodes` that were not found.
+    #[must_use]
+    pub fn missing(&self, inodes: &[u64]) -> Vec<u64> {
+        let found: HashSet<u64> = self.found.iter().map(|one| one.inode).collect();
+        let missing = inodes.iter().filter(|inode| !found.contains(inode));
+        missing.copied().collect()
+    }
+}
+
 /// Finds the processes that have sockets.
 pub trait SocketFinder {
-    /// One descriptor for each process and inode, of processes that have one of it now; `None` if
-    /// nobody could look. An inode without one has no visible process.
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>>;
+    /// The processes that have them now.
+    fn users(&mut self, inodes: &[u64]) -> Users;
 
     /// The sockets that hold a range of ports now; `None` where that cannot be told.
     fn range(&mut self, _question: &RangeQuestion) -> Option<Found> {
@@ -59,24 +86,25 @@ impl ProcScan {
     }
 
     /// Adds a process's first descriptor of each wanted socket.
-    fn among(
-        &self,
-        tgid: Tgid,
-        wanted: &HashSet<u64>,
-        links: Vec<PathBuf>,
-        found: &mut Vec<Descriptor>,
-    ) {
+    fn among(&self, tgid: Tgid, wanted: &HashSet<u64>, links: Vec<PathBuf>, users: &mut Users) {
         let mut seen = HashSet::new();
         for link in links {
-            let Some(inode) = socket_inode(&link) else {
-                continue;
+            let inode = match socket_inode(&link) {
+                Ok(Some(inode)) => inode,
+                Ok(None) => continue,
+                // A security module, or a process with more rights than we have, may show a
+                // descriptor and not what it is of (fs/proc/base.c:proc_pid_readlink, Linux 6.18).
+                Err(error) => {
+                    users.withheld |= error.kind() == ErrorKind::PermissionDenied;
+                    continue;
+                }
             };
             if wanted.contains(&inode)
                 && !seen.contains(&inode)
                 && let Some(descriptor) = self.descriptor(tgid, inode, &link)
             {
                 seen.insert(inode);
-                found.push(descriptor);
+                users.found.push(descriptor);
             }
         }
     }
@@ -85,7 +113,7 @@ impl ProcScan {
     /// start: otherwise the number may have changed hands while its descriptors were read.
     fn descriptor(&self, tgid: Tgid, inode: u64, link: &Path) -> Option<Descriptor> {
         let before = self.proc.stat(tgid)?;
-        if socket_inode(link) != Some(inode) || self.proc.stat(tgid)?.start != before.start {
+        if !is_of(link, inode) || self.proc.stat(tgid)?.start != before.start {
             return None;
         }
         Some(Descriptor {
@@ -109,39 +137,60 @@ fn of_threads(root: &Path, tgid: Tgid) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The link is that of a descriptor of this socket.
+fn is_of(link: &Path, inode: u64) -> bool {
+    socket_inode(link).is_ok_and(|found| found == Some(inode))
+}
+
 /// The process still has this very descriptor. One that a thread keeps apart from its process is
 /// not seen, nor one that the process has moved to another number.
 pub(super) fn still_there(root: &Path, proc: &Proc, descriptor: &Descriptor) -> bool {
     let Descriptor { inode, fd, user } = descriptor;
     let link = root.join(format!("{}/fd/{fd}", user.tgid.0));
     // The start is read after the link: a number that has changed hands shows another one.
-    socket_inode(&link) == Some(*inode)
+    is_of(&link, *inode)
         && proc
             .stat(user.tgid)
             .is_some_and(|now| super::same_start(now.start, user.start) && now.runs())
 }
 
 impl SocketFinder for ProcScan {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
-        let mut wanted: HashSet<u64> = inodes.iter().copied().collect();
-        let mut found = Vec::new();
-        let mut refused = false;
-        for tgid in processes(&self.root)? {
+    fn users(&mut self, inodes: &[u64]) -> Users {
+        let mut users = Users::default();
+        let wanted: HashSet<u64> = inodes.iter().copied().collect();
+        let Some(all) = processes(&self.root) else {
+            return Users::unseen();
+        };
+        for tgid in all {
             match descriptors(&self.root, tgid) {
-                Ok(links) => self.among(tgid, &wanted, links, &mut found),
-                Err(error) => refused |= error.kind() == ErrorKind::PermissionDenied,
+                Ok(links) => self.among(tgid, &wanted, links, &mut users),
+                Err(error) => users.withheld |= error.kind() == ErrorKind::PermissionDenied,
             }
         }
-        wanted.retain(|inode| found.iter().all(|one| one.inode != *inode));
+        let wanted: HashSet<u64> = users.missing(inodes).into_iter().collect();
         if !wanted.is_empty() {
-            for tgid in processes(&self.root)? {
+            for tgid in processes(&self.root).into_iter().flatten() {
                 let links = of_threads(&self.root, tgid);
-                self.among(tgid, &wanted, links, &mut found);
+                self.among(tgid, &wanted, links, &mut users);
             }
         }
-        // Having seen nothing proves nothing if somebody's descriptors were withheld.
-        (!found.is_empty() || !refused).then_some(found)
+        users
     }
+}
+
+/// The processes below a /proc that have descriptors and do not show what they are of.
+#[must_use]
+pub fn withholding(root: &Path) -> Vec<Tgid> {
+    let denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
+    let withholds = |tgid: &Tgid| match std::fs::read_dir(root.join(format!("{}/fd", tgid.0))) {
+        // All are shown or none: one is enough.
+        Ok(mut links) => links
+            .find_map(Result::ok)
+            .is_some_and(|link| socket_inode(&link.path()).is_err_and(denied)),
+        Err(error) => denied(error),
+    };
+    let all = processes(root).into_iter().flatten();
+    all.filter(withholds).collect()
 }
 
 /// Every process below a /proc, in its order (ascending); `None` if it cannot be listed.
@@ -164,12 +213,14 @@ fn descriptors(root: &Path, tgid: Tgid) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// N of `socket:[N]`.
-fn socket_inode(link: &Path) -> Option<u64> {
-    let target = std::fs::read_link(link).ok()?;
-    let number = target.as_os_str().as_bytes();
-    let number = number.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(number).ok()?.parse().ok()
+/// N of `socket:[N]`; `None` of a link to anything else.
+fn socket_inode(link: &Path) -> io::Result<Option<u64>> {
+    let target = std::fs::read_link(link)?;
+    let inside = |name: &[u8]| {
+        let number = name.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+        std::str::from_utf8(number).ok()?.parse().ok()
+    };
+    Ok(inside(target.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]

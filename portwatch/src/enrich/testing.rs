@@ -82,19 +82,28 @@ impl Drop for Waiting {
 /// In the outer call: runs this one test again below `unshare OPTIONS` and is `false`. In the inner
 /// call: `true`.
 pub(crate) fn unshared(options: &[&str], test: &str) -> bool {
-    const INNER: &str = "PORTWATCH_TEST_UNSHARED";
+    below("unshare", options, test)
+}
+
+/// As [`unshared`], below `setpriv OPTIONS`.
+pub(crate) fn with_privileges(options: &[&str], test: &str) -> bool {
+    below("setpriv", options, test)
+}
+
+fn below(program: &str, options: &[&str], test: &str) -> bool {
+    const INNER: &str = "PORTWATCH_TEST_BELOW";
     if std::env::var_os(INNER).is_some() {
         return true;
     }
-    let can = Command::new("unshare").args(options).arg("true").output();
+    let can = Command::new(program).args(options).arg("true").output();
     if !can.is_ok_and(|output| output.status.success()) {
         println!(
-            "SKIPPED: `unshare {}` is not allowed here",
+            "SKIPPED: `{program} {}` is not allowed here",
             options.join(" ")
         );
         return false;
     }
-    let inner = Command::new("unshare")
+    let inner = Command::new(program)
         .args(options)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])

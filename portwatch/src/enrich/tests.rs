@@ -116,7 +116,8 @@ fn failure(holders: Vec<Holder>) -> Failure {
     }
 }
 
-/// Writes down what it is asked. Process 9 is gone; process 20 has every socket, but not 500.
+/// Writes down what it is asked. Process 9 is gone; process 20 has every socket, but not 500, and of
+/// 600 it cannot be seen who has it.
 #[derive(Default)]
 struct Noted(Vec<String>);
 
@@ -139,6 +140,9 @@ impl Facts for Noted {
             start: Ktime(200_000_000),
             comm: Comm::from(format!("of {inode}").as_bytes()),
         };
+        if inodes.contains(&600) {
+            return None;
+        }
         let had = inodes.iter().filter(|inode| **inode != 500);
         Some(had.map(|inode| (*inode, user(*inode))).collect())
     }
@@ -278,6 +282,33 @@ fn without_sockets_nobody_looks_for_their_users() {
         ["process 812 8120001234", "netns 40 Some(812)", "sees"]
     );
     assert_eq!(facts.socket_users, Some(Vec::new()));
+}
+
+/// The process of the other is told all the same; the one that was withheld is neither nobody's nor
+/// closed since.
+#[test]
+fn where_one_socket_is_withheld_each_is_asked_for_alone() {
+    let open = |inode| {
+        let mut holder = holder(Some(inode), None, 0, 0);
+        (holder.socket.has_socket, holder.socket.has_file) = (true, true);
+        holder.socket.cookie = Some(inode);
+        holder
+    };
+    let holders = vec![open(5), open(600)];
+    let (questions, facts) = asked(&Event::Failure(Box::new(failure(holders.clone()))));
+    let users: Vec<_> = questions
+        .iter()
+        .filter(|q| q.starts_with("users"))
+        .collect();
+    assert_eq!(users, ["users [5, 600]", "users [5]", "users [600]"]);
+    assert!(!questions.iter().any(|q| q.starts_with("closers")));
+    assert_eq!(facts.socket_users.map(|lines| lines.len()), Some(1));
+    assert_eq!((facts.unseen, facts.unowned), (vec![600], vec![]));
+
+    let alone = holders.into_iter().skip(1).collect();
+    let (questions, facts) = asked(&Event::Failure(Box::new(failure(alone))));
+    assert!(questions.contains(&"users [600]".to_owned()));
+    assert_eq!((facts.socket_users, facts.unowned), (None, vec![]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub use run::{Limits, run};
 use crate::decode::Found;
 use crate::decode::event::{Ktime, NetnsId};
 use crate::enrich::clock::{self, ClockError};
-use crate::enrich::live::{Descriptor, LiveFacts, ProcScan, SocketFinder};
+use crate::enrich::live::{LiveFacts, ProcScan, SocketFinder, Users};
 use crate::probe::attach::{self, Attached};
 use crate::probe::control::{Control, ControlError};
 use crate::probe::environment::{Cgroup2, Environment, Lockdown, TracefsError};
@@ -375,7 +375,7 @@ impl KeepAttached {
 }
 
 impl SocketFinder for KeepAttached {
-    fn users(&mut self, inodes: &[u64]) -> Option<Vec<Descriptor>> {
+    fn users(&mut self, inodes: &[u64]) -> Users {
         self.scan.users(inodes)
     }
 }

@@ -3,24 +3,18 @@ use crate::decode::event::Comm;
 use crate::enrich::testing::{self, FakeProc};
 use std::sync::{Arc, Mutex};
 
-type Answers = Option<Vec<Descriptor>>;
-
 /// Answers every search with the same, and writes down what was asked.
 struct Finder {
-    answer: Answers,
+    answer: Users,
     asked: Arc<Mutex<Vec<Vec<u64>>>>,
 }
 
 impl SocketFinder for Finder {
-    fn users(&mut self, inodes: &[u64]) -> Answers {
+    fn users(&mut self, inodes: &[u64]) -> Users {
         self.asked.lock().unwrap().push(inodes.to_vec());
-        let answer = self.answer.clone()?;
-        Some(
-            answer
-                .into_iter()
-                .filter(|one| inodes.contains(&one.inode))
-                .collect(),
-        )
+        let mut answer = self.answer.clone();
+        answer.found.retain(|one| inodes.contains(&one.inode));
+        answer
     }
 }
 
@@ -33,6 +27,14 @@ struct Stage {
 impl Stage {
     /// Process 7, started at tick 900, has the sockets 55 and 56; nobody has others.
     fn new(initial: bool, can_look: bool) -> Self {
+        Self::with(initial, |users| {
+            if !can_look {
+                *users = Users::unseen();
+            }
+        })
+    }
+
+    fn with(initial: bool, change: impl FnOnce(&mut Users)) -> Self {
         let fake = FakeProc::new();
         fake.process(7, "web", 900);
         fake.descriptor(7, 5, "socket:[55]");
@@ -48,8 +50,13 @@ impl Stage {
             user: user.clone(),
         });
         let asked = Arc::default();
+        let mut answer = Users {
+            found: had.to_vec(),
+            withheld: false,
+        };
+        change(&mut answer);
         let finder = Finder {
-            answer: can_look.then(|| had.to_vec()),
+            answer,
             asked: Arc::clone(&asked),
         };
         let facts = LiveFacts::below(fake.root(), initial, Box::new(finder));
@@ -143,8 +150,29 @@ fn that_nobody_has_it_holds_for_the_past_only() {
 fn nobody_could_look() {
     let mut stage = Stage::new(true, false);
     assert_eq!(stage.users(&[55]), None);
+    assert_eq!(stage.searches(), [[55], [55]]);
+    // That is no answer to go by later.
+    stage.age(USERS_FRESH);
     assert_eq!(stage.users(&[55]), None);
-    assert_eq!(stage.searches().len(), 2);
+    assert_eq!(stage.searches(), [[55], [55]]);
+}
+
+/// Process 1 of some hosts shows that it has descriptors and not of what: a socket that nobody else
+/// has is not nobody's.
+#[test]
+fn what_was_withheld_may_be_the_socket() {
+    let mut stage = Stage::with(true, |users| users.withheld = true);
+    let before = clock::now().unwrap();
+    assert_eq!(stage.users_at(&[55, 56], before), Some(vec![55, 56]));
+    assert_eq!(stage.users_at(&[55, 99], before), None);
+    for answer in stage.facts.users.values_mut() {
+        answer.since = Instant::now() + Duration::from_secs(3600);
+    }
+    stage.searches();
+    // Each alone is answered from what is remembered.
+    assert_eq!(stage.users_at(&[99], before), None);
+    assert_eq!(stage.users_at(&[55], before), Some(vec![55]));
+    assert_eq!(stage.searches(), Vec::<Vec<u64>>::new());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::decode::event::{Comm, Ktime};
-use crate::enrich::testing::{FakeProc, Waiting, stat};
+use crate::enrich::testing::{FakeProc, Waiting, stat, with_privileges};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
@@ -31,7 +31,11 @@ fn every_process_with_the_socket_once() {
     fake.process(9, "idle", 902);
     std::fs::create_dir(fake.root().join("sys")).unwrap();
     let mut scan = ProcScan::new(fake.root());
-    let mut found = scan.users(&[55, 57, 58]).unwrap();
+    let Users {
+        mut found,
+        withheld,
+    } = scan.users(&[55, 57, 58]);
+    assert!(!withheld);
     found.sort_by_key(|one| one.user.tgid);
     // Which of two descriptors is told depends on the directory's order.
     let first = found[0].fd;
@@ -43,7 +47,7 @@ fn every_process_with_the_socket_once() {
             socket_55(9, 8, "worker", 901)
         ]
     );
-    assert_eq!(scan.users(&[58]), Some(Vec::new()));
+    assert_eq!(scan.users(&[58]), Users::default());
 }
 
 #[test]
@@ -57,14 +61,33 @@ fn descriptors_of_a_process_whose_leader_has_exited() {
     std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
     std::fs::write(fake.dir(7).join("stat"), stat(7, b"main", 'Z', 2, 900)).unwrap();
     let found = ProcScan::new(fake.root()).users(&[55]);
-    assert_eq!(found, Some(vec![socket_55(3, 7, "main", 900)]));
+    assert_eq!(found.found, [socket_55(3, 7, "main", 900)]);
 }
 
 #[test]
 fn without_a_proc_nobody_could_look() {
     let dir = tempfile::tempdir().unwrap();
     let mut scan = ProcScan::new(&dir.path().join("none"));
-    assert_eq!(scan.users(&[55]), None);
+    assert_eq!(scan.users(&[55]), Users::unseen());
+}
+
+/// Root without CAP_SYS_PTRACE may list the descriptors of processes that have it, and not see what
+/// they are of: a socket that is not found may be theirs.
+#[test]
+fn descriptors_that_show_nothing_are_withheld() {
+    let name = "enrich::scan::tests::descriptors_that_show_nothing_are_withheld";
+    let without = ["--bounding-set", "-sys_ptrace"];
+    if with_privileges(&without, name) {
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = format!("/proc/self/fd/{}", own.as_raw_fd());
+        let inode = socket_inode(Path::new(&link)).unwrap().unwrap();
+        let users = ProcScan::new(Path::new("/proc")).users(&[inode, 1]);
+        assert!(users.withheld, "{users:?}");
+        assert_eq!(users.missing(&[inode, 1]), [1]);
+        let withholding = withholding(Path::new("/proc"));
+        assert!(withholding.contains(&Tgid(nix::unistd::getppid().as_raw().cast_unsigned())));
+        assert!(!withholding.contains(&Tgid(std::process::id())));
+    }
 }
 
 /// A socket that a child has as its standard error: both have it, each under its leader's name.
@@ -72,11 +95,11 @@ fn without_a_proc_nobody_could_look() {
 fn a_real_socket_of_two_processes() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let link = format!("/proc/self/fd/{}", listener.as_raw_fd());
-    let inode = socket_inode(Path::new(&link)).unwrap();
+    let inode = socket_inode(Path::new(&link)).unwrap().unwrap();
     let copy = OwnedFd::from(listener.try_clone().unwrap());
     let child = Waiting::spawn(Command::new("cat").stderr(copy)).unwrap();
 
-    let found = ProcScan::new(Path::new("/proc")).users(&[inode]).unwrap();
+    let found = ProcScan::new(Path::new("/proc")).users(&[inode]).found;
     let proc = Proc::new(Path::new("/proc"));
     for (pid, comm) in [(std::process::id(), None), (child.id(), Some("cat"))] {
         let lines: Vec<_> = found
@@ -133,5 +156,5 @@ fn a_descriptor_of_one_thread_is_its_processs() {
     std::fs::create_dir(&tasks).unwrap();
     std::fs::rename(fake.dir(8), tasks.join("8")).unwrap();
     let found = ProcScan::new(fake.root()).users(&[55, 56]);
-    assert_eq!(found, Some(vec![socket_55(3, 7, "main", 900)]));
+    assert_eq!(found.found, [socket_55(3, 7, "main", 900)]);
 }
