@@ -130,6 +130,40 @@ fn pipes_and_directories() {
     assert_eq!(replayed(dir.path(), &["--json"]), told);
 }
 
+/// A copy whose end is missing beside the whole one, in either order: the whole one is played.
+#[test]
+fn of_two_copies_the_whole_one_is_played() {
+    let capture = captures().remove(0);
+    let told = replayed(&capture, &["--json"]);
+    let bytes = fs::read(&capture).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let torn = dir.path().join("torn.pwcap");
+    fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
+    for pair in [[&torn, &capture], [&capture, &torn]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+            .args(["replay", "--json"])
+            .args(pair)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), told);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        let why = format!("skipped `{}`: a longer copy of it is read", torn.display());
+        assert!(talk.contains(&why), "{talk}");
+    }
+    // The same twice is no complaint.
+    let twice = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+        .args(["replay", "--json", "--strict"])
+        .args([&capture, &capture])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&twice.stdout), told);
+    let talk = String::from_utf8_lossy(&twice.stderr);
+    assert!(
+        twice.status.success() && !talk.contains("skipped"),
+        "{talk}"
+    );
+}
+
 /// Nothing of these is a capture: each has a reason, and none a backtrace.
 #[test]
 fn what_is_no_capture_is_refused_with_a_reason() {

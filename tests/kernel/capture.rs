@@ -298,3 +298,26 @@ fn a_full_disk_does_not_stop_the_tracer() -> Result<()> {
     ensure!(trace.talk.contains("No space left"), "{}", trace.talk);
     Ok(())
 }
+
+/// The lines would stand in the middle of the blocks.
+#[test]
+fn lines_and_records_do_not_share_a_file() -> Result<()> {
+    let Some(_stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let dir = tempfile::tempdir()?;
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    std::os::unix::fs::symlink(&one, &other)?;
+    fs::write(&one, "a line of before\n")?;
+    let output = Command::new(portwatch_tests::tracer::binary())
+        .args(["--duration", "1s", "--capture"])
+        .arg(&other)
+        .arg("--output")
+        .arg(&one)
+        .output()?;
+    let talk = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{talk}");
+    ensure!(talk.contains("--capture and --output are both"), "{talk}");
+    ensure!(fs::read_to_string(&one)? == "a line of before\n");
+    Ok(())
+}

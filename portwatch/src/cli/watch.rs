@@ -18,7 +18,9 @@ use crate::sink::hangup::Hangup;
 use crate::sink::output::Output;
 use crate::sink::redact::Redact;
 use crate::tracer::{Limits, Tracer, TracerOptions};
-use anyhow::Result;
+use anyhow::{Result, bail};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Runs until a limit, a signal or a closed output.
 pub(super) fn run(args: &WatchArgs, common: &CommonArgs) -> Result<Status> {
@@ -57,6 +59,14 @@ pub(super) async fn watch<F: Future<Output = ()>>(
         None => Output::Stdout,
     };
     let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
+    if let (Some(capture), Output::File(output)) = (&args.capture.capture, &output)
+        && same_file(capture, output)
+    {
+        bail!(
+            "--capture and --output are both `{}`: give each a file of its own",
+            capture.display()
+        );
+    }
     let options = Options {
         incident_timeout: args.limits.incident_timeout,
         neighbours: args.show.neighbours,
@@ -108,6 +118,12 @@ pub(super) async fn watch<F: Future<Output = ()>>(
     Ok(Watched {
         incidents: pipeline.tally.incidents(),
     })
+}
+
+/// Both are there and are one, whatever their names.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
+    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {

@@ -62,13 +62,13 @@ pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>
         } else if path.is_dir() {
             for file in inside(path).map_err(RunsError::of(path))? {
                 match header(&file) {
-                    Ok(header) => join(&mut runs, &file, header),
+                    Ok(header) => skipped.extend(join(&mut runs, &file, header)),
                     Err(error) => skipped.push(format!("`{}`: {error}", file.display())),
                 }
             }
         } else {
             let header = header(path).map_err(RunsError::of(path))?;
-            join(&mut runs, path, header);
+            skipped.extend(join(&mut runs, path, header));
         }
     }
     for run in &mut runs {
@@ -119,7 +119,8 @@ fn header(path: &Path) -> Result<CaptureHeader, CaptureError> {
     Ok(CaptureReader::new(file)?.header().clone())
 }
 
-fn join(runs: &mut Vec<Run>, path: &Path, header: CaptureHeader) {
+/// Adds a file to its run; of two copies the longer one. Why the other is skipped, if it is shorter.
+fn join(runs: &mut Vec<Run>, path: &Path, header: CaptureHeader) -> Option<String> {
     let part = header.part;
     let known = runs
         .iter_mut()
@@ -128,19 +129,32 @@ fn join(runs: &mut Vec<Run>, path: &Path, header: CaptureHeader) {
         Some(run) => run,
         None => {
             runs.push(Run::of(header.clone()));
-            match runs.last_mut() {
-                Some(run) => run,
-                None => return,
-            }
+            runs.last_mut()?
         }
     };
-    // The same file under two names is one.
-    if run.files.iter().all(|(_, other)| *other != part) {
-        run.files.push_back((path.to_owned(), part));
-    }
     if part < run.header.part {
         run.header = header;
     }
+    let Some((other, _)) = run.files.iter_mut().find(|(_, known)| *known == part) else {
+        run.files.push_back((path.to_owned(), part));
+        return None;
+    };
+    // The same file under two names is one; one whose end is missing is no match for the whole.
+    let mut shorter = path.to_owned();
+    if length(path) > length(other) {
+        std::mem::swap(other, &mut shorter);
+    }
+    (length(&shorter) < length(other)).then(|| {
+        format!(
+            "`{}`: a longer copy of it is read, `{}`",
+            shorter.display(),
+            other.display()
+        )
+    })
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |about| about.len())
 }
 
 impl Run {
