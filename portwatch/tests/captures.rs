@@ -164,6 +164,43 @@ fn of_two_copies_the_whole_one_is_played() {
     );
 }
 
+/// Whatever its name, what is read is not written to.
+#[test]
+fn no_command_writes_into_its_own_capture() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("a.pwcap");
+    let bytes = fs::read(captures().remove(0)).unwrap();
+    fs::write(&capture, &bytes).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&capture, &link).unwrap();
+    let (own, link) = (capture.to_str().unwrap(), link.to_str().unwrap());
+    for arguments in [
+        &["report", "-o", own, own][..],
+        &["report", "-o", link, own],
+        &["report", "-o", own, dir.path().to_str().unwrap()],
+        &["export", "--format", "csv", "-o", own, link],
+        &["export", "--format", "ndjson", "-o", link, own],
+        &["replay", "--output", own, own],
+    ] {
+        let (talk, status) = told(arguments);
+        assert_eq!(status, Some(2), "{arguments:?}: {talk}");
+        assert_eq!(fs::read(&capture).unwrap(), bytes, "{arguments:?}");
+    }
+    // Both write to standard output.
+    for arguments in [
+        &["report", "-o", "-", own][..],
+        &["replay", "--output", "-", own],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_portwatch"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty());
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
 /// Nothing of these is a capture: each has a reason, and none a backtrace.
 #[test]
 fn what_is_no_capture_is_refused_with_a_reason() {

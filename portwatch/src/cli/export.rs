@@ -2,18 +2,20 @@
 
 use super::args::{CommonArgs, EventChoice, ExportArgs, ExportFormat, Format};
 use super::exit::Status;
+use super::place::{Kept, Place};
 use super::playback::Playback;
 use super::sinks::{Origin, compose};
 use crate::capture::CaptureHeader;
 use crate::export::table::Target;
-use crate::export::{Place, Table, TableFormat, Timeline};
+use crate::export::{self, Table, TableFormat, Timeline};
 use crate::sink::filter::Selection;
+use crate::sink::outlet::Direct;
 use crate::sink::output::Output;
 use crate::sink::redact::Cmdline;
+use crate::sink::writer::LineWriter;
 use crate::sink::{Printer, Sink};
-use anyhow::{Context as _, Result, bail};
-use std::io::{self, IsTerminal as _, Write};
-use std::path::Path;
+use anyhow::{Result, bail};
+use std::io::{self, IsTerminal as _};
 
 /// Makes what was asked for of every capture.
 pub(super) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<Status> {
@@ -38,12 +40,13 @@ pub(super) fn run(args: &ExportArgs, common: &CommonArgs) -> Result<Status> {
         }
         ExportFormat::Csv => table(args, TableFormat::Csv, &playback)?,
         ExportFormat::Perfetto => {
-            let (out, name) = output(args.output.as_deref())?;
-            let timeline = Timeline::new(out, &name);
+            let (out, kept) = output(args)?.into_parts();
+            let timeline = Timeline::new(out, &kept.name);
             let outcome = playback.run(&args.from.captures, &mut |header, _| {
                 Box::new(timeline.sink(place(header)))
             })?;
             timeline.finish()?;
+            kept.keep()?;
             outcome
         }
         ExportFormat::Ndjson => lines(args, common, &playback)?,
@@ -59,11 +62,11 @@ fn table(
     format: TableFormat,
     playback: &Playback,
 ) -> Result<super::playback::Outcome> {
-    let target = match &args.output {
-        Some(dir) if args.partition => Target::Partitioned(dir.clone()),
-        path => {
-            let (out, name) = output(path.as_deref())?;
-            Target::One(out, name)
+    let (target, kept) = match &args.output {
+        Some(dir) if args.partition => (Target::Partitioned(dir.clone()), None),
+        _ => {
+            let (out, kept) = output(args)?.into_parts();
+            (Target::One(out, kept.name.clone()), Some(kept))
         }
     };
     let table = Table::new(format, target)?;
@@ -71,6 +74,7 @@ fn table(
         Box::new(table.sink(place(header)))
     })?;
     table.finish()?;
+    kept.map_or(Ok(()), Kept::keep)?;
     Ok(outcome)
 }
 
@@ -79,49 +83,41 @@ fn lines(
     common: &CommonArgs,
     playback: &Playback,
 ) -> Result<super::playback::Outcome> {
-    let output = match &args.output {
-        Some(path) => {
-            // Lines are appended to what --output names: here it is replaced.
-            drop(crate::export::create(path).with_context(|| path.display().to_string())?);
-            Output::File(path.clone())
+    /// What a reader of a pipe may wait for until the next flush.
+    const LAZY: usize = 64 << 10;
+    let place = output(args)?;
+    let to_file = place.is_file();
+    let (out, kept) = place.into_parts();
+    let outlet = match to_file {
+        true => {
+            let writer = LineWriter::new(out, Box::new(io::stderr()), false);
+            Direct::new(writer, &kept.name, LAZY)
         }
-        None => Output::Stdout,
+        false => Output::Stdout.direct(false)?,
     };
-    let outlet = output.direct(false)?;
-    playback.run(&args.from.captures, &mut |header,
-                                            several|
+    let outcome = playback.run(&args.from.captures, &mut |header,
+                                                           several|
      -> Box<dyn Sink> {
         let origin = Origin {
             host: &header.host,
             run: several.then_some(header.run.as_str()),
             own_netns: header.begin.own_netns,
         };
-        let compose = compose(&output, Format::Json, common, &origin);
+        let compose = compose(&Output::Stdout, Format::Json, common, &origin);
         Box::new(Printer::new(compose, Box::new(outlet.clone()), None))
-    })
+    })?;
+    drop(outlet);
+    kept.keep()?;
+    Ok(outcome)
 }
 
-fn place(header: &CaptureHeader) -> Place {
-    Place {
+fn output(args: &ExportArgs) -> Result<Place> {
+    Place::make(args.output.as_deref(), &args.from.captures)
+}
+
+fn place(header: &CaptureHeader) -> export::Place {
+    export::Place {
         host: header.host.clone(),
         run: header.run.clone(),
     }
-}
-
-/// Where one file goes, and what errors call it.
-pub(super) fn output(path: Option<&Path>) -> Result<(Box<dyn Write + Send>, String)> {
-    Ok(match path {
-        Some(path) => {
-            let name = format!("`{}`", path.display());
-            let file = crate::export::create(path);
-            (
-                Box::new(file.with_context(|| format!("could not make {name}"))?),
-                name,
-            )
-        }
-        None => {
-            let out = io::BufWriter::with_capacity(1 << 16, io::stdout());
-            (Box::new(out), "standard output".to_owned())
-        }
-    })
 }

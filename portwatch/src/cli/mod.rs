@@ -8,6 +8,7 @@ pub mod exit;
 mod export;
 pub mod generate;
 mod page;
+mod place;
 mod playback;
 mod ready;
 mod replay;

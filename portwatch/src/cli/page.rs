@@ -2,7 +2,7 @@
 
 use super::args::{EventChoice, ReportArgs};
 use super::exit::Status;
-use super::export::output;
+use super::place::Place;
 use super::playback::Playback;
 use crate::capture::CaptureHeader;
 use crate::page::{Page, Source};
@@ -24,13 +24,14 @@ pub(super) fn run(args: &ReportArgs) -> Result<Status> {
         bar: true,
         apart: false,
     };
-    // Before the captures are read: a place that cannot be written to is no end of a long wait.
-    let (mut out, name) = output(args.output.as_deref())?;
+    let place = Place::make(args.output.as_deref(), &args.from.captures)?;
+    let (mut out, kept) = place.into_parts();
     let page = Page::default();
     let outcome = playback.run(&args.from.captures, &mut |header, _| {
         Box::new(page.sink(source(header, args)))
     })?;
-    page.write(&mut out, &name)?;
+    page.write(&mut out, &kept.name)?;
+    kept.keep()?;
     match outcome.damaged && args.from.strict {
         true => Ok(Status::Failed),
         false => Ok(Status::Ran),

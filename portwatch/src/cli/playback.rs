@@ -12,6 +12,7 @@ use crate::source::replay::{Answers, Audience, Played, play};
 use crate::source::runs::{Run, runs};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub(super) struct Outcome {
 impl Playback {
     /// Plays the captures into the sinks.
     pub(super) fn run(&self, captures: &[PathBuf], sinks: &mut Sinks<'_>) -> Result<Outcome> {
+        many_files();
         let (found, skipped) = runs(captures, &|path| open(path, &ProgressBar::hidden()))?;
         for why in &skipped {
             log::warn!("skipped {why}");
@@ -130,6 +132,16 @@ impl Playback {
             begin.started,
         );
         (pipeline, start)
+    }
+}
+
+/// As many captures may be open at once as the machine allows: runs of a thousand hosts overlap.
+fn many_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        log::debug!("no more than {soft} files can be open: {error}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::{CommonArgs, ReplayArgs};
 use super::exit::Status;
+use super::place::spare;
 use super::playback::Playback;
 use super::sinks::{Origin, compose, rewrites};
 use crate::capture::CaptureHeader;
@@ -12,10 +13,10 @@ use anyhow::Result;
 /// Plays every capture to its end.
 pub(super) fn run(args: &ReplayArgs, common: &CommonArgs) -> Result<Status> {
     let format = args.format.format();
-    let output = match &args.show.output {
-        Some(path) => Output::File(path.clone()),
-        None => Output::Stdout,
-    };
+    let output = args.show.output();
+    if let Output::File(path) = &output {
+        spare(path, &args.from.captures)?;
+    }
     let outlet = output.direct(rewrites(format, common))?;
     let playback = Playback {
         selection: args.select.selection(),

@@ -2,6 +2,7 @@
 
 use super::args::{CommonArgs, Format, WatchArgs};
 use super::exit::Status;
+use super::place::same_file;
 use super::ready::Ready;
 use super::sinks::{Origin, compose, host, rewrites};
 use super::{capture, runtime};
@@ -19,7 +20,6 @@ use crate::sink::output::Output;
 use crate::sink::redact::Redact;
 use crate::tracer::{Limits, Tracer, TracerOptions};
 use anyhow::{Result, bail};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Runs until a limit, a signal or a closed output.
@@ -54,10 +54,10 @@ pub(super) async fn watch<F: Future<Output = ()>>(
     if args.show.containers {
         facts.name_containers();
     }
-    let output = match &args.show.output {
-        Some(path) => Output::File(path.clone()),
-        None => Output::Stdout,
-    };
+    let output = args.show.output();
+    if args.capture.capture.as_deref() == Some(Path::new("-")) {
+        bail!("--capture writes a file, not standard output: `./-` is one of that name");
+    }
     let (sink, hangup) = open(&output, args.format.format(), common, &tracer)?;
     if let (Some(capture), Output::File(output)) = (&args.capture.capture, &output)
         && same_file(capture, output)
@@ -100,7 +100,7 @@ pub(super) async fn watch<F: Future<Output = ()>>(
     let limits = Limits {
         duration: args.limits.duration,
         max_conflicts: args.limits.max_conflicts.map(std::num::NonZero::get),
-        reopen_on_hangup: args.show.output.is_some(),
+        reopen_on_hangup: matches!(output, Output::File(_)),
         of_command: command.is_some(),
     };
     let over = async {
@@ -118,12 +118,6 @@ pub(super) async fn watch<F: Future<Output = ()>>(
     Ok(Watched {
         incidents: pipeline.tally.incidents(),
     })
-}
-
-/// Both are there and are one, whatever their names.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
-    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {

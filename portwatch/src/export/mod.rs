@@ -3,6 +3,7 @@
 //! ```text
 //!  Row       one report as one row of typed columns
 //!  table     rows -> CSV or Parquet, one file or directories by date and host
+//!  draft     a file that is there once it is whole
 //!  holdings  assign and release -> who held which port from when to when
 //!  timeline  holdings and conflicts as a Chrome trace
 //! ```
@@ -12,6 +13,7 @@
 //! (`page`).
 
 mod csv;
+mod draft;
 pub mod holdings;
 mod lanes;
 mod parquet;
@@ -23,7 +25,7 @@ pub mod table;
 mod tests;
 pub mod timeline;
 
-pub(crate) use partition::create;
+pub(crate) use draft::Draft;
 pub use table::{Table, TableFormat};
 pub use timeline::Timeline;
 

@@ -3,9 +3,6 @@
 use super::Place;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Hive's rule: what could be taken for a part of a path is escaped; both DuckDB and Spark undo it.
@@ -20,30 +17,13 @@ pub(super) fn date(time_ns: i64) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// The file of a day of a run. `number` counts those of one run: a clock that was set back makes
-/// another one.
+/// The file of a day of a run. `number` counts those of one run and day: a clock that was set back
+/// makes another one.
 pub(super) fn path(dir: &Path, date: &str, place: &Place, number: u32, end: &str) -> PathBuf {
     let escaped = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
     dir.join(format!("date={date}"))
         .join(format!("host={}", escaped(&place.host)))
         .join(format!("{}-{number}.{end}", escaped(&place.run)))
-}
-
-/// Makes a file for its owner alone, as captures are: command lines can hold secrets.
-pub(crate) fn create(path: &Path) -> io::Result<BufWriter<File>> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)?;
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    Ok(BufWriter::with_capacity(1 << 16, file))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::Place;
 use super::csv::Csv;
+use super::draft::Draft;
 use super::parquet::Parquet;
-use super::partition::{COLUMNS, create, date, path};
+use super::partition::{COLUMNS, date, path};
 use super::row::Row;
 use crate::advise::PortList;
 use crate::report::{Body, ClockAnchor, Report};
@@ -41,8 +42,23 @@ struct Files {
     format: TableFormat,
     one: Option<(OneFile, String)>,
     dir: Option<PathBuf>,
-    /// With directories: the file of each run's present day, and how many it has had.
-    days: HashMap<Place, (String, u32, OneFile)>,
+    /// With directories: the file of each run's present day.
+    days: HashMap<Place, Day>,
+    /// Files that each day of a run has had.
+    numbers: HashMap<(Place, String), u32>,
+}
+
+struct Day {
+    date: String,
+    file: OneFile,
+    draft: Draft,
+}
+
+impl Day {
+    fn finish(self) -> io::Result<()> {
+        self.file.finish()?;
+        self.draft.keep()
+    }
 }
 
 impl Table {
@@ -58,12 +74,12 @@ impl Table {
             }
             Target::Partitioned(dir) => (None, Some(dir)),
         };
-        let days = HashMap::new();
         Ok(Self(Arc::new(Mutex::new(Files {
             format,
             one,
             dir,
-            days,
+            days: HashMap::new(),
+            numbers: HashMap::new(),
         }))))
     }
 
@@ -90,9 +106,9 @@ impl Table {
         if let Some((file, name)) = files.one.take() {
             file.finish().map_err(failed(&name))?;
         }
-        for (place, (date, _, file)) in files.days.drain() {
-            file.finish()
-                .map_err(failed(&format!("{date} of {}", place.host)))?;
+        for (place, day) in files.days.drain() {
+            let name = format!("{} of {}", day.date, place.host);
+            day.finish().map_err(failed(&name))?;
         }
         Ok(())
     }
@@ -107,27 +123,28 @@ impl Files {
             return Ok(());
         };
         let today = date(row.time_ns);
-        let number = match self.days.get_mut(place) {
-            Some((date, _, file)) if *date == today => {
-                return file.push(row).map_err(failed(date));
-            }
-            Some((_, number, _)) => *number + 1,
-            None => 0,
-        };
-        if let Some((date, _, file)) = self.days.remove(place) {
-            file.finish().map_err(failed(&date))?;
+        if let Some(day) = self.days.get_mut(place).filter(|day| day.date == today) {
+            return day.file.push(row).map_err(failed(&today));
         }
+        if let Some(day) = self.days.remove(place) {
+            let date = day.date.clone();
+            day.finish().map_err(failed(&date))?;
+        }
+        let files = self.numbers.entry((place.clone(), today.clone()));
+        let files = files.or_default();
+        let number = *files;
+        *files += 1;
         let end = match self.format {
             TableFormat::Parquet => "parquet",
             TableFormat::Csv => "csv",
         };
         let path = path(dir, &today, place, number, end);
         let name = format!("`{}`", path.display());
-        let mut file = create(&path)
-            .and_then(|out| OneFile::new(self.format, Box::new(out), COLUMNS))
-            .map_err(failed(&name))?;
+        let (out, draft) = Draft::create(&path).map_err(failed(&name))?;
+        let mut file = OneFile::new(self.format, Box::new(out), COLUMNS).map_err(failed(&name))?;
         file.push(row).map_err(failed(&name))?;
-        self.days.insert(place.clone(), (today, number, file));
+        let date = today;
+        self.days.insert(place.clone(), Day { date, file, draft });
         Ok(())
     }
 }

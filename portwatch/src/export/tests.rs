@@ -147,12 +147,16 @@ fn a_partition_is_a_file_for_each_day_without_what_its_path_says() {
     .unwrap();
     let mut sink = table.sink(place());
     tell(&mut sink);
-    // The next day.
+    // The next day, and the clock is set back.
     sink.report(&report_at(86_400 * S, assign())).unwrap();
+    sink.report(&report_at(S, assign())).unwrap();
+    let last = dir.path().join("date=2026-11-22/host=node-7/r1-1.parquet");
+    assert!(!last.exists(), "a file that is not whole has its name");
     table.finish().unwrap();
     for (path, expected) in [
         ("date=2026-11-22/host=node-7/r1-0.parquet", 8),
-        ("date=2026-11-23/host=node-7/r1-1.parquet", 1),
+        ("date=2026-11-23/host=node-7/r1-0.parquet", 1),
+        ("date=2026-11-22/host=node-7/r1-1.parquet", 1),
     ] {
         let (columns, rows) = read(std::fs::read(dir.path().join(path)).unwrap());
         assert_eq!(rows, expected, "{path}");

@@ -13,6 +13,7 @@ use crate::pipeline::Pipeline;
 use crate::report::{ClockAnchor, LostCount, Start};
 use crate::sink::SinkError;
 use crate::sink::tally::EndReason;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a replay ended early.
@@ -145,15 +146,29 @@ pub fn play(
     audience: &mut dyn Audience,
 ) -> Result<Played, ReplayError> {
     let mut played = Played::default();
-    let mut playing = Vec::new();
-    for run in runs {
-        let header = run.header().clone();
-        let mut one = Playing::begin(run, &header, stages)?;
-        one.next = one.run.next(open)?;
-        playing.push(one);
-    }
-    while let Some(one) = earliest(&mut playing) {
-        let wall = one.wall();
+    let mut waiting = VecDeque::from(runs);
+    let mut playing: Vec<Playing> = Vec::new();
+    loop {
+        let next = earliest(&playing);
+        // A run is opened when its time has come, so that the lines come in the order of time, and
+        // only runs that overlap are open at once.
+        let comes = |run: &mut Run| next.is_none_or(|(_, wall)| run.began() <= wall);
+        if let Some(run) = waiting.pop_front_if(comes) {
+            let header = run.header().clone();
+            let mut one = Playing::begin(run, &header, stages)?;
+            one.next = one.run.next(open)?;
+            match one.next.is_some() {
+                true => playing.push(one),
+                false => one.finish(&mut played)?,
+            }
+            continue;
+        }
+        let Some((index, wall)) = next else {
+            return Ok(played);
+        };
+        let Some(one) = playing.get_mut(index) else {
+            return Ok(played);
+        };
         audience.comes(wall, &mut one.pipeline)?;
         match one.next.take() {
             Some(Piece::Step(step)) => {
@@ -175,20 +190,16 @@ pub fn play(
         one.next = one.run.next(open)?;
         if one.next.is_none() {
             one.finish(&mut played)?;
+            playing.remove(index);
         }
     }
-    Ok(played)
 }
 
-/// The run whose next input is the oldest.
-fn earliest(playing: &mut [Playing]) -> Option<&mut Playing> {
-    match playing {
-        [one] => Some(one).filter(|one| one.next.is_some()),
-        many => many
-            .iter_mut()
-            .filter(|one| one.next.is_some())
-            .min_by_key(|one| one.wall()),
-    }
+/// The run whose next input is the oldest, and its wall time.
+fn earliest(playing: &[Playing]) -> Option<(usize, i64)> {
+    let all = playing.iter().enumerate();
+    all.map(|(index, one)| (index, one.wall()))
+        .min_by_key(|(_, wall)| *wall)
 }
 
 impl Playing {

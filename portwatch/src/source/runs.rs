@@ -2,6 +2,7 @@
 
 use crate::capture::{CaptureError, CaptureHeader, CaptureReader, Damage, Passed, Piece};
 use crate::decode::Traffic;
+use crate::export::wall_ns;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -82,7 +83,7 @@ pub fn runs(paths: &[PathBuf], open: &Open<'_>) -> Result<(Vec<Run>, Vec<String>
             });
         }
     }
-    runs.sort_by_key(|run| run.header.begin.anchor.realtime_ns);
+    runs.sort_by_key(Run::began);
     Ok((runs, skipped))
 }
 
@@ -173,6 +174,13 @@ impl Run {
     #[must_use]
     pub fn header(&self) -> &CaptureHeader {
         &self.header
+    }
+
+    /// When its first file began, nanoseconds since 1970.
+    #[must_use]
+    pub fn began(&self) -> i64 {
+        let begin = &self.header.begin;
+        wall_ns(begin.anchor, begin.started)
     }
 
     /// Another run follows in the same stream.

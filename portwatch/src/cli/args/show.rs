@@ -2,10 +2,11 @@
 
 use super::{RedactArgs, parse};
 use crate::capture::Redaction;
+use crate::sink::output::Output;
 use crate::sink::redact::{Cmdline, Redact};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `--format`, and its short form.
 #[derive(Clone, Copy, Debug, Args)]
@@ -94,6 +95,15 @@ pub enum CmdlineChoice {
 }
 
 impl ShowArgs {
+    /// Where it goes; `-` is standard output.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        match &self.output {
+            Some(path) if path != Path::new("-") => Output::File(path.clone()),
+            Some(_) | None => Output::Stdout,
+        }
+    }
+
     /// What never gets into a capture.
     #[must_use]
     pub fn kept_out(&self) -> Redaction {
