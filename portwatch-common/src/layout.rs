@@ -27,5 +27,5 @@ size! {
     TableScan = 48,
     RangeScan = 96,
     BlindRecord = 120,
-    Counters = 224,
+    Counters = 232,
 }

@@ -123,6 +123,8 @@ impl Counter {
     /// Sends that may have failed for want of a port (UDP's EAGAIN is a full buffer as well), whose
     /// socket could not be found from the descriptor.
     pub const SENDS_UNREADABLE: u32 = 27;
+    /// Calls of a function whose return probe did not run.
+    pub const RETURNS_MISSED: u32 = 28;
     /// How many counters there are.
-    pub const COUNT: u32 = 28;
+    pub const COUNT: u32 = 29;
 }

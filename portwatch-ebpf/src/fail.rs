@@ -83,7 +83,9 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
                 id,
                 time,
             });
-            if !result.is_null() {
+            if result.is_null() {
+                (*to).flags |= FailureRecord::FLAG_TRUNCATED;
+            } else {
                 (*to).total = (*result).total;
                 (*to).emitted = (*result).emitted;
                 (*to).lost = (*result).lost;
@@ -95,6 +97,7 @@ pub(crate) fn conflict<const SLOT: u32>(refusal: Refusal) {
                 if (*result).finished == 0 {
                     (*to).flags |= FailureRecord::FLAG_TRUNCATED;
                 }
+                walk::done(result);
             }
         }
         port

@@ -11,7 +11,7 @@ use portwatch_common::{
 use crate::{
     notes::{Key, Note},
     probes::Wanted,
-    walk::Walk,
+    walk::{self, Walk},
 };
 
 /// What user space asks for.
@@ -64,9 +64,10 @@ pub(crate) static WATCHED: HashMap<u64, u64> = HashMap::with_max_entries(1 << 13
 
 /// State of a walk. In a map value because verifiers before 6.7 verify a `bpf_loop` callback once
 /// with its initial stack context and drop "dead" branches (docs/kernel-support.md). One slot a
-/// program: a program never runs twice on one CPU at a time, two programs may.
+/// program, and more where a program may run twice on one CPU at a time ([`walk::DEPTH`]).
 #[map]
-pub(crate) static WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(11, 0);
+pub(crate) static WALKS: PerCpuArray<Walk> =
+    PerCpuArray::with_max_entries(walk::PROGRAMS * walk::DEPTH, 0);
 
 /// Task -> what the bind() that it is in wants, for failures that are seen blindly.
 #[map]

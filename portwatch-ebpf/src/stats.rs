@@ -23,21 +23,33 @@ pub(crate) fn row(hook: u32) -> Option<Row> {
 }
 
 impl Row {
-    /// Adds one to a [`portwatch_common::Counter`], in one instruction (`BPF_XADD`): a cgroup program
-    /// may be preempted by another task's between load and store. The target has no
-    /// compare-and-swap, so `core`'s atomics cannot say this.
+    /// Adds one to a [`portwatch_common::Counter`]: a cgroup program may be preempted by another
+    /// task's.
     #[inline(always)]
     pub(crate) fn count(self, counter: u32) {
         // SAFETY: a value of our own map, aligned to 8 and only ever changed like this.
         unsafe {
             let values = (&raw mut (*self.0.as_ptr()).values).cast::<u64>();
-            asm!(
-                "lock *(u64 *)({value} + 0) += {one}",
-                value = in(reg) values.add(counter as usize),
-                one = in(reg) 1_u64,
-                options(nostack),
-            );
+            add(values.add(counter as usize), 1);
         }
+    }
+}
+
+/// Adds to a number in one instruction (`BPF_XADD`), so that nobody is between load and store. The
+/// target has no compare-and-swap, so `core`'s atomics cannot say this.
+///
+/// # Safety
+/// `to` is in a map's value, aligned to 8 and only ever changed like this.
+#[inline(always)]
+pub(crate) unsafe fn add(to: *mut u64, value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({to} + 0) += {value}",
+            to = in(reg) to,
+            value = in(reg) value,
+            options(nostack),
+        );
     }
 }
 

@@ -25,10 +25,22 @@ const MAX_LISTENERS: u32 = 64;
 /// Owners sent at most that cannot block.
 const MAX_NEIGHBOURS: u32 = 16;
 
+/// Programs that walk.
+pub(crate) const PROGRAMS: u32 = 11;
+/// Walks of one program that may be under way on a CPU at once: a program does not run twice there
+/// (kernel/bpf/trampoline.c:__bpf_prog_enter_recur).
+#[cfg(not(feature = "flat"))]
+pub(crate) const DEPTH: u32 = 1;
+/// Below Linux 5.12 a trampoline lets it, for a task that preempts another one.
+#[cfg(feature = "flat")]
+pub(crate) const DEPTH: u32 = 4;
+
 /// State of a walk and its result.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Walk {
+    /// 1: a walk is under way in this slot.
+    busy: u64,
     bucket_node: u64,
     bucket2_node: u64,
     owner_node: u64,
@@ -93,10 +105,40 @@ pub(crate) struct Asker {
     pub(crate) time: u64,
 }
 
-/// Walks to every socket that has the port, writing a holder record for each; the result stands in
-/// the slot's map value. Null if that is missing, which the verifier wants to hear.
+/// A slot of this program in which no walk is under way, and its number; null if there is none. One that
+/// looks while another one does lets both pass it by.
 #[inline(always)]
-pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
+fn free(program: u32) -> (*mut Walk, u32) {
+    let mut slot = program;
+    while slot < PROGRAMS * DEPTH {
+        let Some(walk) = WALKS.get_ptr_mut(slot) else {
+            break;
+        };
+        // SAFETY: a value of our own map; `busy` is only ever changed like this.
+        unsafe {
+            let busy = &raw mut (*walk).busy;
+            stats::add(busy, 1);
+            if busy.read_volatile() == 1 {
+                return (walk, slot);
+            }
+            stats::add(busy, u64::MAX);
+        }
+        slot = slot.wrapping_add(PROGRAMS);
+    }
+    (core::ptr::null_mut(), 0)
+}
+
+/// The result of a walk was read.
+#[inline(always)]
+pub(crate) fn done(walk: *mut Walk) {
+    // SAFETY: the slot that `walk` gave.
+    unsafe { stats::add(&raw mut (*walk).busy, u64::MAX) }
+}
+
+/// Walks to every socket that has the port, writing a holder record for each; the result stands in
+/// the slot's map value until [`done`] is told. Null if every slot is taken: nothing was walked.
+#[inline(always)]
+pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *mut Walk {
     let Asker {
         hook,
         own,
@@ -107,9 +149,10 @@ pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
         id,
         time,
     } = asker;
-    let Some(walk) = WALKS.get_ptr_mut(SLOT) else {
-        return core::ptr::null();
-    };
+    let (walk, slot) = free(SLOT);
+    if walk.is_null() {
+        return walk;
+    }
     let udp = matches!(
         sock::protocol(own),
         sock::IPPROTO_UDP | sock::IPPROTO_UDPLITE
@@ -154,15 +197,15 @@ pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *const Walk {
         state.bucket_node = sock::tcp_chain(net, port);
         state.owner_node = 0;
     }
-    drive::<SLOT>();
+    drive::<SLOT>(slot);
     walk
 }
 
 /// Steps to the end of the lists, or to the bound.
 #[cfg(not(feature = "flat"))]
 #[inline(always)]
-fn drive<const SLOT: u32>() {
-    // SAFETY: a static callback without context.
+fn drive<const SLOT: u32>(_slot: u32) {
+    // SAFETY: a static callback without context; there is one slot.
     unsafe {
         bpf_loop(
             MAX_STEPS,
@@ -179,12 +222,12 @@ fn drive<const SLOT: u32>() {
 /// truncated, which makes the verdict `inferred` at best.
 #[cfg(feature = "flat")]
 #[inline(never)]
-fn drive<const SLOT: u32>() {
+fn drive<const SLOT: u32>(slot: u32) {
     /// Nodes visited at most.
     const FLAT_STEPS: u32 = 1024;
     let mut turn = 0;
     while turn < FLAT_STEPS {
-        if flat_step(SLOT) != 0 {
+        if flat_step(slot) != 0 {
             return;
         }
         turn = turn.wrapping_add(1);

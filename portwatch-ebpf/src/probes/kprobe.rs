@@ -9,17 +9,40 @@ use super::{
 };
 use crate::{
     notes::{self, Note, function},
-    sock, task,
+    sock, stats, task,
 };
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
+use portwatch_common::{Counter, HookId};
 
-/// Notes the arguments of a function whose first is its `struct sock`.
+/// Notes the arguments of a function whose first is its `struct sock`. An older note is of a call
+/// whose return probe did not run: the kernel runs as many at once as it has instances for
+/// (kernel/kprobes.c:register_kretprobe).
 #[inline(always)]
-fn begin(function: u64, sk: u64, argument: u64) {
-    notes::begin(function, task::current(), sk, argument);
+fn begin(hook: u32, function: u64, sk: u64, argument: u64) {
+    let task = task::current();
+    if !notes::inside(function, task).is_null() {
+        stats::lose(hook, Counter::RETURNS_MISSED);
+    }
+    notes::begin(function, task, sk, argument);
+}
+
+/// A task ends: the return probes of its last calls did not run if their notes are still there.
+#[inline(always)]
+pub(super) fn ended(task: u64) {
+    left(HookId::CSK_GET_PORT, function::CSK_GET_PORT, task);
+    left(HookId::UDP_GET_PORT, function::UDP_GET_PORT, task);
+    left(HookId::HASH_CONNECT, function::HASH_CONNECT, task);
+}
+
+#[inline(always)]
+fn left(hook: u32, function: u64, task: u64) {
+    if !notes::inside(function, task).is_null() {
+        notes::end(function, task);
+        stats::lose(hook, Counter::RETURNS_MISSED);
+    }
 }
 
 /// Takes the note of the function that ends. Without one its begin was not seen.
@@ -45,7 +68,8 @@ pub(super) fn argument(ctx: &ProbeContext, n: usize) -> u64 {
 /// `inet_csk_get_port` begins.
 #[kprobe]
 pub(crate) fn kp_csk_get_port(ctx: ProbeContext) -> u32 {
-    begin(function::CSK_GET_PORT, argument(&ctx, 0), argument(&ctx, 1));
+    let (sk, port) = (argument(&ctx, 0), argument(&ctx, 1));
+    begin(HookId::CSK_GET_PORT, function::CSK_GET_PORT, sk, port);
     0
 }
 
@@ -62,7 +86,8 @@ pub(crate) fn kr_csk_get_port(ctx: RetProbeContext) -> u32 {
 /// `udp_lib_get_port` begins.
 #[kprobe]
 pub(crate) fn kp_udp_get_port(ctx: ProbeContext) -> u32 {
-    begin(function::UDP_GET_PORT, argument(&ctx, 0), argument(&ctx, 1));
+    let (sk, port) = (argument(&ctx, 0), argument(&ctx, 1));
+    begin(HookId::UDP_GET_PORT, function::UDP_GET_PORT, sk, port);
     0
 }
 
@@ -80,7 +105,8 @@ pub(crate) fn kr_udp_get_port(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
     let sk = argument(&ctx, 1);
-    begin(function::HASH_CONNECT, sk, u64::from(sock::port(sk)));
+    let port = u64::from(sock::port(sk));
+    begin(HookId::HASH_CONNECT, function::HASH_CONNECT, sk, port);
     0
 }
 
@@ -97,18 +123,16 @@ pub(crate) fn kr_hash_connect(ctx: RetProbeContext) -> u32 {
 /// `inet_bind_sk` or `inet6_bind_sk` begins.
 #[kprobe]
 pub(crate) fn kp_bind_sk(ctx: ProbeContext) -> u32 {
-    begin(function::BIND, argument(&ctx, 0), argument(&ctx, 1));
+    let (sk, addr) = (argument(&ctx, 0), argument(&ctx, 1));
+    begin(HookId::INET_BIND, function::BIND, sk, addr);
     0
 }
 
 /// `inet_bind` or `inet6_bind` begins.
 #[kprobe]
 pub(crate) fn kp_bind(ctx: ProbeContext) -> u32 {
-    begin(
-        function::BIND,
-        sock_of(argument(&ctx, 0)),
-        argument(&ctx, 1),
-    );
+    let (sk, addr) = (sock_of(argument(&ctx, 0)), argument(&ctx, 1));
+    begin(HookId::INET_BIND, function::BIND, sk, addr);
     0
 }
 
@@ -124,11 +148,9 @@ pub(crate) fn kr_bind(ctx: RetProbeContext) -> u32 {
 /// `inet_dgram_connect` begins.
 #[kprobe]
 pub(crate) fn kp_dgram_connect(ctx: ProbeContext) -> u32 {
-    begin(
-        function::DGRAM_CONNECT,
-        sock_of(argument(&ctx, 0)),
-        argument(&ctx, 1),
-    );
+    // Its end tells nothing: what it missed is no loss.
+    let (sk, addr) = (sock_of(argument(&ctx, 0)), argument(&ctx, 1));
+    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
     0
 }
 

@@ -43,6 +43,13 @@ const KINDS: &[Kind] = &[
                   descriptor was closed before it could be read",
     },
     Kind {
+        place: "returns",
+        counter: Counter::RETURNS_MISSED,
+        ring: None,
+        meaning: "calls that are not told, whatever they came to: more of them were under way at once \
+                  than the kernel has room for (kretprobe instances); trampolines have no such limit",
+    },
+    Kind {
         place: "holders",
         counter: Counter::HOLDERS_DROPPED,
         ring: FAILURES,

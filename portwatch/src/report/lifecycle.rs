@@ -226,7 +226,7 @@ pub struct Lost {
 #[schemars(deny_unknown_fields)]
 pub struct LostCount {
     /// Where: `failures`, `sockets`, `sends`, `holders`, `refused`, `assign`, `release`, `watched`,
-    /// `watch`, `owners`, `missed`, `decode`, `output`.
+    /// `watch`, `owners`, `missed`, `returns`, `decode`, `output`.
     pub place: String,
     /// How many.
     pub count: u64,
