@@ -62,6 +62,63 @@ fn moved(member: &str, by_bits: u32) -> Vec<u8> {
     data
 }
 
+/// The fixture with a function of the prototype of another.
+fn retyped(function: &str, like: &str) -> Vec<u8> {
+    let mut data = FIXTURE.to_vec();
+    let place = |data: &[u8], name: &str| {
+        let name = u32::try_from(offset_of(data, name)).expect("small");
+        let (end, _) = strings(data);
+        // BTF_KIND_FUNC is 12: a name, kind and linkage, the type of its prototype.
+        let function =
+            |at: &usize| data[*at..at + 4] == name.to_le_bytes() && data[at + 7] & 0x1f == 12;
+        let found = (24..end - 12).step_by(4).find(function);
+        found.expect("a function of that name") + 8
+    };
+    let (to, from) = (place(&data, function), place(&data, like));
+    data.copy_within(from..from + 4, to);
+    data
+}
+
+/// A program reads its arguments by their place: of another prototype they would be others.
+#[test]
+fn a_function_with_another_prototype_is_no_hook() {
+    for (function, like) in [
+        ("inet_csk_get_port", "inet_hash_connect"),
+        ("udp_lib_get_port", "inet_csk_get_port"),
+        ("inet_hash_connect", "inet_put_port"),
+    ] {
+        let data = retyped(function, like);
+        let support = support::of(&Btf::parse(&data).expect("BTF"));
+        assert_eq!(support.backend, Some(BackendName::Tracepoint), "{function}");
+        let found = support.functions.iter().find(|one| one.name == function);
+        assert!(found.is_some_and(|one| !one.present), "{function}");
+    }
+}
+
+#[test]
+fn what_the_probes_can_do_without_is_told_one_by_one() {
+    for (gone, with, name) in [
+        (
+            "local_port_range",
+            "local_port_rangE",
+            "IP_LOCAL_PORT_RANGE",
+        ),
+        ("mptcp_sock", "mptcp_socK", "MPTCP"),
+        ("encap_rcv", "encap_rcV", "udp_sock.encap_rcv"),
+        ("sk_data_ready", "sk_data_readY", "sock.sk_data_ready"),
+        ("inet_flags", "inet_flagS", "options of inet sockets"),
+    ] {
+        let there = |data: &[u8]| {
+            let support = support::of(&Btf::parse(data).expect("BTF"));
+            assert_eq!(support.refused, None, "{name}");
+            let field = support.fields.iter().find(|field| field.name == name);
+            field.expect("is told").present
+        };
+        assert!(there(FIXTURE), "{name}");
+        assert!(!there(&renamed(gone, with)), "{name}");
+    }
+}
+
 #[test]
 fn a_member_that_moved_is_followed() {
     let before = resolve(&Btf::parse(FIXTURE).expect("BTF"), "6.11").expect("offsets");

@@ -131,11 +131,13 @@ pub(crate) fn after_put(sk: u64) -> u32 {
     let bucket: u64 = read(sk, off!(icsk_bind_hash));
     // TIME_WAIT takes its socket's place at the head of the list
     // (net/ipv4/inet_timewait_sock.c:inet_twsk_hashdance), then the socket gives its own up.
-    let first: u64 = if off!(tb_bhash2) != ABSENT {
+    let first: u64 = if off!(tb_bhash2) == ABSENT {
+        read(bucket, off!(tb_owners))
+    } else if off!(icsk_bind2_hash) == ABSENT {
+        return 0;
+    } else {
         let bucket2: u64 = read(sk, off!(icsk_bind2_hash));
         read(bucket2, off!(tb2_owners))
-    } else {
-        read(bucket, off!(tb_owners))
     };
     let head = owner_of(first);
     let cookie = super::cookie(sk);

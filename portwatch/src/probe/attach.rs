@@ -234,7 +234,9 @@ fn by(
         let before = held.len();
         for carrier in carriers {
             let target = target(backend, function.name, carrier);
-            if let Err(reason) = attach_one(loaded, carrier.program, target, None) {
+            let fits = loaded.unfit.get(function.name).cloned().map_or(Ok(()), Err);
+            let attached = fits.and_then(|()| attach_one(loaded, carrier.program, target, None));
+            if let Err(reason) = attached {
                 refused.push((target, reason));
                 for (_, program, _) in held.drain(before..) {
                     take_off(loaded, program);

@@ -5,7 +5,9 @@
 //! A function that is there may still be refused (inlined, `notrace`, a local policy), so each is
 //! tried at the start, and the version decides nothing.
 
+use super::btf::{Btf, LookupError};
 use portwatch_common::Config;
+use std::collections::BTreeMap;
 
 /// Where in a function a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,48 @@ pub struct Function {
     pub trampolines: &'static [Carrier],
     /// Its programs as kprobes (kprobe, kretprobe).
     pub kprobes: &'static [Carrier],
+}
+
+impl Function {
+    /// Why the programs cannot take the function of this kernel; `None` if they can: they read its
+    /// arguments and its result by their place.
+    ///
+    /// # Errors
+    /// BTF tells nothing of it, which is no reason by itself: the kernel may have it.
+    pub fn unfit(&self, btf: &Btf<'_>) -> Result<Option<String>, LookupError> {
+        let found = btf.function(self.name)?;
+        let found = found.to_string().replace("*sockaddr_unsized", "*sockaddr");
+        let taken = self.types();
+        let why = || format!("it is `{found}` here, and the program takes `{taken}`");
+        Ok((found != taken).then(why))
+    }
+
+    /// The prototype without the names.
+    fn types(&self) -> String {
+        let mut types = String::new();
+        for part in self.prototype.split_inclusive(", ") {
+            match part.split_once(": ") {
+                Some((name, rest)) => {
+                    types.push_str(if name.starts_with('(') { "(" } else { "" });
+                    types.push_str(rest);
+                }
+                None => types.push_str(part),
+            }
+        }
+        types
+    }
+}
+
+/// What functions of this kernel are not as the programs take them.
+#[must_use]
+pub fn unfit(btf: &Btf<'_>) -> BTreeMap<&'static str, String> {
+    let all = DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten();
+    all.filter_map(|function| match function.unfit(btf) {
+        Ok(why) => Some((function.name, why?)),
+        Err(LookupError::NoFunction(_)) => None,
+        Err(error) => Some((function.name, error.to_string())),
+    })
+    .collect()
 }
 
 /// A part of what is to be told, and the functions that together tell it.

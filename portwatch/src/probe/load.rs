@@ -4,11 +4,13 @@
 //! behind after a `kill -9`.
 
 use super::{
-    attach::Choice, btf, control::ControlError, features, offsets, refusal::chain, support,
+    attach::Choice, btf, control::ControlError, features, functions, offsets, refusal::chain,
+    support,
 };
 use crate::report::{BackendName, History, Sizes};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use portwatch_common::{Features, Offsets};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The object, built from `portwatch-ebpf` by build.rs.
@@ -134,6 +136,8 @@ pub struct Loaded {
     pub btf: Btf,
     /// What this kernel has.
     pub features: Features,
+    /// Functions that are not as the programs take them, and why.
+    pub unfit: BTreeMap<&'static str, String>,
 }
 
 /// Resolves the running kernel's offsets.
@@ -155,6 +159,8 @@ pub fn resolve_offsets(release: &str) -> Result<Offsets, LoadError> {
 /// The kernel's BTF cannot be used, or it refuses the object.
 pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadError> {
     let btf = Btf::from_sys_fs().map_err(LoadError::LoaderBtf)?;
+    let bytes = std::fs::read(Path::new(BTF_PATH)).map_err(LoadError::NoBtf)?;
+    let unfit = functions::unfit(&btf::Btf::parse(&bytes).map_err(LoadError::BadBtf)?);
     let global = Global(*offsets);
     let features = features::probe();
     let ebpf = EbpfLoader::new()
@@ -174,6 +180,7 @@ pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadErro
         ebpf,
         btf,
         features,
+        unfit,
     })
 }
 

@@ -8,6 +8,8 @@ use super::btf::{Btf, Kind};
 use super::functions::{ALL_SERVED, DUTIES, Function};
 use super::offsets::{self, OffsetsError};
 use crate::report::BackendName;
+use portwatch_common::Offsets;
+use portwatch_common::offsets::ABSENT;
 use serde::Serialize;
 
 /// The oldest kernel, as the refusal names it.
@@ -140,6 +142,8 @@ pub struct Support {
     pub backend: Option<BackendName>,
     /// Every feature.
     pub features: Vec<Found>,
+    /// What the probes read where it is there.
+    pub fields: Vec<Field>,
     /// Every function that may serve.
     pub functions: Vec<FoundFunction>,
 }
@@ -153,6 +157,17 @@ pub struct Found {
     pub present: bool,
     /// The first kernel that has it.
     pub since: &'static str,
+    /// What is lost without it.
+    pub lost: &'static str,
+}
+
+/// Whether something that the probes can do without is there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Field {
+    /// What it is called.
+    pub name: &'static str,
+    /// It is there.
+    pub present: bool,
     /// What is lost without it.
     pub lost: &'static str,
 }
@@ -171,24 +186,18 @@ pub struct FoundFunction {
 /// Reads a kernel's BTF.
 #[must_use]
 pub fn of(btf: &Btf<'_>) -> Support {
-    let refused = refusal(btf).or_else(|| match offsets::resolve(btf, "") {
-        Ok(_) => None,
-        Err(error @ (OffsetsError::Missing { .. } | OffsetsError::Gap { .. })) => {
-            Some(without_release(&error))
-        }
-    });
-    let has = |function: &Function| btf.function(function.name).is_ok();
+    let resolved = offsets::resolve(btf, "");
+    let refused = refusal(btf).or_else(|| resolved.as_ref().err().map(without_release));
+    let has = |function: &Function| matches!(function.unfit(btf), Ok(None));
     // Without the others nobody's failure goes untold.
     let by_functions = DUTIES
         .iter()
         .filter(|duty| duty.bit & ALL_SERVED != 0)
         .all(|duty| duty.ways.iter().any(|way| way.iter().all(&has)));
-    let backend = refused.is_none().then(|| {
-        if by_functions && btf.enumerator("BPF_TRACE_FEXIT").is_ok() {
-            BackendName::Trampoline
-        } else {
-            BackendName::Tracepoint
-        }
+    let backend = refused.is_none().then(|| match by_functions {
+        true if has_trampolines(btf) => BackendName::Trampoline,
+        true if btf.has(Kind::Struct, "trace_kprobe") => BackendName::Kprobe,
+        true | false => BackendName::Tracepoint,
     });
     Support {
         refused,
@@ -202,6 +211,7 @@ pub fn of(btf: &Btf<'_>) -> Support {
                 lost: feature.lost.unwrap_or("everything"),
             })
             .collect(),
+        fields: resolved.as_ref().map(optional).unwrap_or_default(),
         functions: DUTIES
             .iter()
             .flat_map(|duty| duty.ways.iter().map(move |way| (duty, *way)))
@@ -213,6 +223,70 @@ pub fn of(btf: &Btf<'_>) -> Support {
             })
             .collect(),
     }
+}
+
+/// Trampolines hang on ftrace's direct calls, which arm64 has since Linux 6.4
+/// (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, include/linux/ftrace.h:ftrace_ops.direct_call); on x86-64
+/// they are older than that member.
+fn has_trampolines(btf: &Btf<'_>) -> bool {
+    let x86 = btf.member("pt_regs", "orig_ax").is_ok();
+    let direct = btf.member("ftrace_ops", "direct_call").is_ok();
+    btf.enumerator("BPF_TRACE_FEXIT").is_ok() && (x86 || direct)
+}
+
+/// What some kernels have and the probes do without.
+struct Optional {
+    /// How it is known; one of these is enough.
+    fields: &'static [&'static str],
+    name: &'static str,
+    lost: &'static str,
+}
+
+const OPTIONAL: &[Optional] = &[
+    Optional {
+        fields: &["tw_connect_bind"],
+        name: "SOCK_CONNECT_BIND",
+        lost: "the origin of a connection older than portwatch, unless its bucket proves it",
+    },
+    Optional {
+        fields: &["inet_flag_freebind", "inet_freebind"],
+        name: "options of inet sockets",
+        lost: "whether a socket is freebind, transparent or binds without a port",
+    },
+    Optional {
+        fields: &["inet_local_port_range"],
+        name: "IP_LOCAL_PORT_RANGE",
+        lost: "ranges of single sockets, where the kernel has them",
+    },
+    Optional {
+        fields: &["mptcp_first"],
+        name: "MPTCP",
+        lost: "failed calls on MPTCP sockets, where the kernel has them",
+    },
+    Optional {
+        fields: &["sk_data_ready"],
+        name: "sock.sk_data_ready",
+        lost: "which module of the kernel has a TCP socket",
+    },
+    Optional {
+        fields: &["udp_encap_rcv"],
+        name: "udp_sock.encap_rcv",
+        lost: "which module of the kernel has a UDP socket",
+    },
+];
+
+fn optional(offsets: &Offsets) -> Vec<Field> {
+    let values: [u32; Offsets::TABLE.len()] = zerocopy::transmute!(*offsets);
+    let there = |field: &str| {
+        let mut all = Offsets::TABLE.iter().zip(values);
+        all.any(|(entry, value)| entry.field == field && value != ABSENT)
+    };
+    let field = |optional: &Optional| Field {
+        name: optional.name,
+        present: optional.fields.iter().any(|field| there(field)),
+        lost: optional.lost,
+    };
+    OPTIONAL.iter().map(field).collect()
 }
 
 /// The error's text, for a kernel whose name is not known.

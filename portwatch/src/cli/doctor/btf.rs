@@ -3,7 +3,7 @@
 use super::super::args::Format;
 use super::super::exit::Status;
 use crate::probe::btf::Btf;
-use crate::probe::support::{self, Found, FoundFunction, Support};
+use crate::probe::support::{self, Field, Found, FoundFunction, Support};
 use crate::sink::escape::escape;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -100,6 +100,17 @@ fn show(file: &str, support: &Support, out: &mut dyn Write) -> Result<()> {
             writeln!(out, "  LACKS {name} (Linux {since}); lost: {lost}")?;
         }
     }
+    for Field {
+        name,
+        present,
+        lost,
+    } in &support.fields
+    {
+        match *present {
+            true => writeln!(out, "  ok    {name}")?,
+            false => writeln!(out, "  LACKS {name}; lost: {lost}")?,
+        }
+    }
     for FoundFunction {
         name,
         present,
@@ -113,7 +124,7 @@ fn show(file: &str, support: &Support, out: &mut dyn Write) -> Result<()> {
         (Some(refused), _) => writeln!(out, "nothing can be traced: {}", escape(refused))?,
         (None, Some(backend)) => writeln!(
             out,
-            "every field that the probes read is there; backend, if the kernel lets us: {}",
+            "every field that the probes need is there; backend, if the kernel lets us: {}",
             backend.word()
         )?,
         (None, None) => {}

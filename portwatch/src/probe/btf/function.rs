@@ -2,6 +2,7 @@
 
 use super::lookup::{POINTER, Stop};
 use super::{Btf, Kind, LookupError, Type, wire};
+use std::fmt;
 
 /// A type as far as a hook cares: how an argument is passed and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,34 @@ pub struct Prototype<'a> {
     pub result: Shape<'a>,
     /// It takes any number of further arguments.
     pub variadic: bool,
+}
+
+impl fmt::Display for Shape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Void => f.write_str("()"),
+            Self::Int { size, signed } => {
+                write!(f, "{}{}", if *signed { 'i' } else { 'u' }, size * 8)
+            }
+            Self::Enum { size } => write!(f, "enum of {size}"),
+            Self::Float { size } => write!(f, "f{}", size * 8),
+            Self::Pointer(to) => write!(f, "*{to}"),
+            Self::Composite { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Prototype<'_> {
+    /// The types alone: `(*sock, u16) -> i32`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(")?;
+        for (number, param) in self.params.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", param.shape)?;
+        }
+        let more = if self.variadic { ", ..." } else { "" };
+        write!(f, "{more}) -> {}", self.result)
+    }
 }
 
 /// No function of C or of the kernel comes near.
