@@ -1,8 +1,8 @@
 //! Coordinates of a timeline: who held the ports of a range.
 
 use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
-use super::scene::{CONTESTED, Scene};
-use super::words::{short_time, text, time};
+use super::scene::Scene;
+use super::words::{number, short_time, text, time};
 
 /// Colours that are told apart; the last one stands for everything else.
 pub(super) const COLOURS: usize = 7;
@@ -121,8 +121,8 @@ const MARKS: usize = 400;
 pub(super) struct RangeChart {
     pub(super) rects: Vec<Rect>,
     pub(super) points: Vec<Point>,
-    /// There were more failures than marks.
-    pub(super) some_marks: bool,
+    /// What to know of the marks, where not every failure has one.
+    pub(super) marks_left_out: Option<String>,
     /// Ports at the left edge of some bands.
     pub(super) labels: Vec<(f64, String)>,
     pub(super) height: f64,
@@ -183,9 +183,14 @@ pub(super) fn range_chart(
     let y = |port: u16| round((row(port) - first) as f64 / each as f64 * BAND + BAND / 2.0);
     let inside = |port: u16| (low..=high).contains(&port);
     let mut points: Vec<Point> = Vec::new();
-    for ((port, _), contested) in &scene.contested {
-        for mark in contested.marks.kept().iter().filter(|_| inside(*port)) {
-            let (x, y) = (stretch.x(mark.at), y(*port));
+    let mut failures = 0;
+    let ranks = scene.ranks().into_iter();
+    for (key, failed) in ranks.filter(|((port, _), _)| inside(*port)) {
+        let (port, _) = key;
+        failures += failed;
+        let contested = scene.contested.get(&key).into_iter();
+        for mark in contested.flat_map(|contested| contested.marks.kept()) {
+            let (x, y) = (stretch.x(mark.at), y(port));
             if points.len() < MARKS && points.iter().all(|point| (point.x, point.y) != (x, y)) {
                 let title = format!(
                     "{} did not get {port} at {}",
@@ -201,8 +206,16 @@ pub(super) fn range_chart(
         let port = ((first + band * each) * PORTS as usize).max(usize::from(low));
         (round(band as f64 * BAND + 8.0), port.to_string())
     });
+    let marks = points.len() as u64;
     RangeChart {
-        some_marks: points.len() >= MARKS || scene.contested.len() >= CONTESTED,
+        marks_left_out: (failures > marks).then(|| {
+            format!(
+                "Not every failed call has a mark of its own: {} calls failed to get a port of the \
+                 range, {} are marked, those of the ports with most failures first.",
+                number(failures),
+                number(marks)
+            )
+        }),
         rects,
         points,
         labels: labels.collect(),

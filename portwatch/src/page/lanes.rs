@@ -2,8 +2,7 @@
 
 use super::chart::{Point, Rect, Stretch, round};
 use super::scene::{Contested, Mark, Scene, Span};
-use super::words::{text, time};
-use crate::report::TransportName;
+use super::words::{counted, text, time};
 
 /// Contested ports that are drawn.
 const DRAWN: usize = 24;
@@ -30,31 +29,38 @@ pub(super) struct Row {
     pub(super) until: String,
 }
 
-/// The lanes of a scene's contested ports, those with most failures first, and how many are not
-/// drawn.
+/// The lanes of a scene's contested ports, those with most failures first, and what to know of those
+/// that are not drawn.
 pub(super) fn lanes(
     scene: &Scene,
     stretch: Stretch,
     class: &dyn Fn(&str) -> String,
-) -> (Vec<Lane>, usize) {
-    let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
-    ports.sort_by_key(|(port, contested)| (std::cmp::Reverse(contested.attempts), **port));
-    let hidden = ports.len().saturating_sub(DRAWN);
-    ports.truncate(DRAWN);
+) -> (Vec<Lane>, Option<String>) {
+    let ranks = scene.ranks();
     let mut y = 0.0;
-    let lanes = ports.into_iter().map(|((port, transport), contested)| {
-        let label = format!("{port}/{}", transport.word());
-        let lane = lane(label, y, contested, stretch, class);
+    let lanes = ranks.iter().take(DRAWN).filter_map(|(port, attempts)| {
+        let contested = scene.contested.get(port)?;
+        let label = format!("{}/{}", port.0, port.1.word());
+        let lane = lane(label, y, (contested, *attempts), stretch, class);
         y += LANE;
-        lane
+        Some(lane)
     });
-    (lanes.collect(), hidden)
+    let lanes: Vec<Lane> = lanes.collect();
+    let rest = ranks.get(DRAWN..).unwrap_or_default();
+    let left_out = rest.first().map(|(_, most)| {
+        format!(
+            "Not drawn: {}, of at most {} each.",
+            counted(rest.len() as u64, "more port"),
+            counted(*most, "failed call")
+        )
+    });
+    (lanes, left_out)
 }
 
 fn lane(
     label: String,
     y: f64,
-    contested: &Contested,
+    (contested, attempts): (&Contested, u64),
     stretch: Stretch,
     class: &dyn Fn(&str) -> String,
 ) -> Lane {
@@ -111,8 +117,8 @@ fn lane(
     Lane {
         rects: rest.into_iter().chain(rects).collect(),
         points: points.collect(),
-        attempts: contested.attempts,
-        left_out: rest_count + contested.attempts.saturating_sub(shown),
+        attempts,
+        left_out: rest_count + attempts.saturating_sub(shown),
         rows: rows.into_iter().map(|(_, row)| row).collect(),
         label,
         y,

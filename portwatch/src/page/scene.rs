@@ -5,16 +5,14 @@ use super::grid::Grid;
 use super::thinned::Thinned;
 use crate::export::holdings::{Holding, Who};
 use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Ports whose holders are followed.
-pub(super) const CONTESTED: usize = 1_000;
+/// Ports whose holders are followed: those with most failures, and as many again that failed lately.
+const CONTESTED: usize = 500;
 /// Holds of one of them that are kept.
 const SPANS: usize = 200;
 /// Failures of one of them that are kept, drawn and listed, spread over all of them.
 const MARKS: usize = 60;
-/// Services that are remembered.
-const SERVICES: usize = 4_096;
 
 /// One namespace.
 #[derive(Debug)]
@@ -29,7 +27,11 @@ pub(super) struct Scene {
     pub(super) picked: Vec<u32>,
     pub(super) held: u64,
     pub(super) incidents: u64,
+    /// Others had more before: it is followed from then on.
+    pub(super) only_since: Option<i64>,
     pub(super) services: BTreeMap<(u16, TransportName), Service>,
+    /// Failures of every port: there are no more of them than ports.
+    pub(super) failed: HashMap<(u16, TransportName), u64>,
     pub(super) contested: HashMap<(u16, TransportName), Contested>,
 }
 
@@ -46,7 +48,6 @@ pub(super) struct Service {
 /// A port that was wanted in vain.
 #[derive(Debug, Default)]
 pub(super) struct Contested {
-    pub(super) attempts: u64,
     pub(super) spans: Vec<Span>,
     /// Those that were too many.
     pub(super) rest: Option<Rest>,
@@ -91,9 +92,30 @@ impl Scene {
             picked: Vec::new(),
             held: 0,
             incidents: 0,
+            only_since: None,
             services: BTreeMap::new(),
+            failed: HashMap::new(),
             contested: HashMap::new(),
         }
+    }
+
+    /// Every port that was wanted in vain and how often, those with most failures first.
+    pub(super) fn ranks(&self) -> Vec<((u16, TransportName), u64)> {
+        let failed = self.failed.iter();
+        let mut ranks: Vec<_> = failed.map(|(port, failed)| (*port, *failed)).collect();
+        ranks.sort_by_key(|(port, failed)| (std::cmp::Reverse(*failed), *port));
+        ranks
+    }
+
+    /// What the ports with most failures and the one that fails now leave no room for is forgotten.
+    /// A port that has most in the end is among them: others only come in front of it by failing.
+    fn forget_small(&mut self) {
+        if self.contested.len() < 2 * CONTESTED {
+            return;
+        }
+        let most = self.ranks().into_iter().take(CONTESTED);
+        let most: HashSet<_> = most.map(|(port, _)| port).collect();
+        self.contested.retain(|port, _| most.contains(port));
     }
 
     pub(super) fn range(&mut self, range: &NetnsRange) {
@@ -126,13 +148,7 @@ impl Scene {
     }
 
     fn service(&mut self, port: u16, transport: TransportName, program: &str) -> &mut Service {
-        let full = self.services.len() >= SERVICES;
-        let key = match full && !self.services.contains_key(&(port, transport)) {
-            // What comes too late is counted at port 0, which no service has.
-            true => (0, transport),
-            false => (port, transport),
-        };
-        let service = self.services.entry(key).or_default();
+        let service = self.services.entry((port, transport)).or_default();
         if service.program.is_empty() {
             program.clone_into(&mut service.program);
         }
@@ -149,7 +165,6 @@ impl Scene {
             until,
             ..
         } = holding;
-        self.held += 1;
         self.grid.add(number, local.port, since.ns(), *until);
         if let Some(contested) = self.contested.get_mut(&(local.port, *transport)) {
             let before = matches!(since, crate::export::holdings::Since::Before(_));
@@ -159,7 +174,6 @@ impl Scene {
 
     /// A failed attempt; `new` is the first of its incident.
     pub(super) fn conflict(&mut self, conflict: &Conflict, at: i64, new: bool) {
-        self.incidents += u64::from(new);
         self.range
             .get_or_insert((conflict.range.low, conflict.range.high));
         let Some(port) = conflict.wanted.port else {
@@ -171,11 +185,11 @@ impl Scene {
             self.service(port, transport, program).failed += u64::from(new);
         }
         let key = (port, transport);
-        if self.contested.len() >= CONTESTED && !self.contested.contains_key(&key) {
-            return;
+        *self.failed.entry(key).or_insert(0) += 1;
+        if !self.contested.contains_key(&key) {
+            self.forget_small();
         }
         let contested = self.contested.entry(key).or_default();
-        contested.attempts += 1;
         contested.marks.push(|| Mark {
             at,
             program: program.clone(),

@@ -2,9 +2,11 @@
 
 use crate::report::{Cause, Certainty, Conflict, Resolved};
 use crate::sink::recent::{INCIDENTS, Recent};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Stories that are told apart; the incidents of others are counted.
+/// Stories that are told apart: when there are so many, the smaller half is forgotten and its
+/// incidents are only counted.
 const STORIES: usize = 5_000;
 /// Incidents of a story that are listed.
 pub(super) const LISTED: usize = 12;
@@ -12,7 +14,7 @@ pub(super) const LISTED: usize = 12;
 const HOSTS: usize = 5;
 
 /// What makes two incidents the same story.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
     port: Option<u16>,
     transport: String,
@@ -31,6 +33,8 @@ pub(super) struct Story {
     pub(super) cause: Cause,
     pub(super) certainty: Certainty,
     pub(super) incidents: u64,
+    /// It may have been forgotten when it was small: at most so many incidents are not in it.
+    pub(super) forgotten: u64,
     pub(super) attempts: u64,
     pub(super) first: i64,
     pub(super) last: i64,
@@ -59,12 +63,15 @@ pub(super) struct Incident {
 /// Every story.
 #[derive(Debug)]
 pub(super) struct Stories {
-    pub(super) all: Vec<Story>,
-    keys: HashMap<Key, usize>,
+    all: HashMap<u64, Story>,
+    keys: HashMap<Key, u64>,
+    next: u64,
     /// Of open incidents: their story and their place in its list.
-    open: Recent<(usize, Option<usize>)>,
-    /// Incidents whose story is not told.
+    open: Recent<(u64, Option<usize>)>,
+    /// Incidents of stories that were forgotten.
     pub(super) untold: u64,
+    /// No story that was forgotten had more incidents.
+    pub(super) largest_forgotten: u64,
     pub(super) incidents: u64,
     pub(super) attempts: u64,
     pub(super) causes: BTreeMap<Cause, u64>,
@@ -75,10 +82,12 @@ pub(super) struct Stories {
 impl Default for Stories {
     fn default() -> Self {
         Self {
-            all: Vec::new(),
+            all: HashMap::new(),
             keys: HashMap::new(),
+            next: 0,
             open: Recent::new(INCIDENTS),
             untold: 0,
+            largest_forgotten: 0,
             incidents: 0,
             attempts: 0,
             causes: BTreeMap::new(),
@@ -109,7 +118,7 @@ impl Stories {
         self.attempts += 1;
         let id = format!("{run} {}", conflict.incident);
         if let Some((story, place)) = self.open.get(&id).copied() {
-            if let Some(story) = self.all.get_mut(story) {
+            if let Some(story) = self.all.get_mut(&story) {
                 story.attempts += 1;
                 story.last = story.last.max(at);
                 if let Some(incident) = place.and_then(|place| story.listed.get_mut(place)) {
@@ -125,13 +134,7 @@ impl Stories {
             &mut self.holders,
             holder(conflict).map_or("(none known)", |(_, name)| name),
         );
-        let story = self.story(conflict, at);
-        let Some(number) = story else {
-            self.untold += 1;
-            self.open.insert(&id, (usize::MAX, None));
-            return;
-        };
-        let story = &mut self.all[number];
+        let (number, story) = self.story(conflict, at);
         story.incidents += 1;
         story.attempts += 1;
         story.last = story.last.max(at);
@@ -156,8 +159,8 @@ impl Stories {
         self.open.insert(&id, (number, place));
     }
 
-    /// The story of an incident; `None` where there are too many.
-    fn story(&mut self, conflict: &Conflict, at: i64) -> Option<usize> {
+    /// The story of an incident, with its number.
+    fn story(&mut self, conflict: &Conflict, at: i64) -> (u64, &mut Story) {
         let key = Key {
             port: conflict.wanted.port,
             transport: conflict.wanted.transport.word(),
@@ -165,13 +168,14 @@ impl Stories {
             holder: holder(conflict).map(|(_, name)| name.to_owned()),
             cause: conflict.cause,
         };
-        if let Some(number) = self.keys.get(&key) {
-            return Some(*number);
+        if !self.keys.contains_key(&key) && self.keys.len() >= STORIES {
+            self.forget_small();
         }
-        if self.all.len() >= STORIES {
-            return None;
-        }
-        self.all.push(Story {
+        let number = *self.keys.entry(key.clone()).or_insert_with(|| {
+            self.next += 1;
+            self.next
+        });
+        let story = self.all.entry(number).or_insert_with(|| Story {
             port: key.port,
             transport: key.transport.clone(),
             loser: key.loser.clone(),
@@ -179,6 +183,7 @@ impl Stories {
             cause: key.cause,
             certainty: conflict.certainty,
             incidents: 0,
+            forgotten: self.largest_forgotten,
             attempts: 0,
             first: at,
             last: at,
@@ -188,8 +193,41 @@ impl Stories {
             conflict: conflict.clone(),
             listed: Vec::new(),
         });
-        self.keys.insert(key, self.all.len() - 1);
-        Some(self.all.len() - 1)
+        (number, story)
+    }
+
+    /// Forgets the smaller half. A story that comes (again) afterwards may have had as many
+    /// incidents as the largest of it, and counts as if it had: one that has more than all that are
+    /// forgotten is always told.
+    fn forget_small(&mut self) {
+        let mut ranks: Vec<(u64, Key, u64)> = Vec::new();
+        for (key, number) in self.keys.drain() {
+            let story = self.all.get(&number);
+            let most = story.map_or(0, |story| story.incidents + story.forgotten);
+            ranks.push((most, key, number));
+        }
+        ranks.sort_unstable_by(|one, other| (other.0, &one.1).cmp(&(one.0, &other.1)));
+        let small = ranks.split_off(ranks.len().min(STORIES / 2));
+        let kept = ranks.into_iter().map(|(_, key, number)| (key, number));
+        self.keys = kept.collect();
+        for (most, _, number) in small {
+            self.largest_forgotten = self.largest_forgotten.max(most);
+            self.untold += self.all.remove(&number).map_or(0, |story| story.incidents);
+        }
+    }
+
+    /// All of them, the largest first.
+    pub(super) fn largest(&mut self) -> Vec<Story> {
+        let mut all: Vec<(u64, Story)> = self.all.drain().collect();
+        let rank = |story: &Story| {
+            (
+                Reverse(story.incidents),
+                Reverse(story.attempts),
+                story.first,
+            )
+        };
+        all.sort_by_key(|(number, story)| (rank(story), *number));
+        all.into_iter().map(|(_, story)| story).collect()
     }
 
     /// An incident's end.
@@ -198,7 +236,7 @@ impl Stories {
         let Some((story, place)) = self.open.remove(&id) else {
             return;
         };
-        let Some(story) = self.all.get_mut(story) else {
+        let Some(story) = self.all.get_mut(&story) else {
             return;
         };
         let how = resolved.how.word();

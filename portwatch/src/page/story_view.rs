@@ -1,6 +1,6 @@
 //! The stories of the incidents, in words.
 
-use super::stories::{Incident, LISTED, Story};
+use super::stories::{Incident, LISTED, Stories, Story};
 use super::words::{counted, machine_time, number, text, time};
 use crate::report::time::human;
 
@@ -39,20 +39,22 @@ pub(super) struct IncidentView {
     pub(super) message: String,
 }
 
-pub(super) fn stories_told(mut all: Vec<Story>, untold: u64) -> (Vec<StoryView>, Option<String>) {
-    all.sort_by(|one, other| {
-        other
-            .incidents
-            .cmp(&one.incidents)
-            .then(other.attempts.cmp(&one.attempts))
-            .then(one.first.cmp(&other.first))
-    });
+/// The largest stories, and what to know of the others.
+pub(super) fn stories_told(stories: &mut Stories) -> (Vec<StoryView>, Option<String>) {
+    let mut all = stories.largest();
     let rest = all.get(TOLD..).unwrap_or_default();
-    let incidents = untold + rest.iter().map(|story| story.incidents).sum::<u64>();
+    let incidents = stories.untold + rest.iter().map(|story| story.incidents).sum::<u64>();
+    let largest = rest.iter().map(|story| story.incidents + story.forgotten);
+    let largest = largest.fold(stories.largest_forgotten, u64::max);
     let left_out = (incidents > 0).then(|| {
+        let again = match stories.untold {
+            0 => "",
+            _ => ", or of the beginning of a story that is told with \"at least\"",
+        };
         format!(
-            "{} of smaller stories are counted above and not told here.",
-            counted(incidents, "incident")
+            "Not told here, though counted above: {}, of stories of at most {} each{again}.",
+            counted(incidents, "incident"),
+            counted(largest, "incident")
         )
     });
     all.truncate(TOLD);
@@ -69,6 +71,10 @@ impl StoryView {
         let port = match story.port {
             Some(port) => format!("{port}/{}", story.transport),
             None => format!("any port/{}", story.transport),
+        };
+        let least = match story.forgotten {
+            0 => "",
+            _ => "at least ",
         };
         let mut hosts: Vec<String> = story.hosts.iter().map(|host| text(host)).collect();
         if story.more_hosts {
@@ -119,8 +125,8 @@ impl StoryView {
                 .map_or_else(|| "nobody known".to_owned(), text),
             cause: story.cause.word(),
             certainty: story.certainty.word(),
-            incidents: counted(story.incidents, "incident"),
-            attempts: counted(story.attempts, "failed call"),
+            incidents: format!("{least}{}", counted(story.incidents, "incident")),
+            attempts: format!("{least}{}", counted(story.attempts, "failed call")),
             first: time(story.first),
             last: time(story.last),
             hosts: hosts.join(", "),

@@ -96,6 +96,62 @@ fn nothing_seen_is_said() {
     assert!(html.contains("No call failed for want of a port."));
 }
 
+/// One failure of each of many ports, then many of one: the page tells of that one.
+#[test]
+fn the_busiest_port_may_come_last() {
+    for ports in [1_100_u16, 4_000, 5_050] {
+        let mut reports = Vec::new();
+        for n in 0..ports + 300 {
+            let mut failed = conflict();
+            failed.wanted.port = Some(if n < ports { 20_000 + n } else { 55_555 });
+            failed.holders[0].local.port = failed.wanted.port.unwrap();
+            failed.incident = format!("incident-{n}");
+            reports.push(report_at(S + u64::from(n) * S / 100, failed));
+        }
+        reports.push(report_at(100 * S, summary()));
+        let html = page(source(), reports);
+        assert!(html.contains("<caption>55555/tcp: 300 failed calls"));
+        let (first, _) = html.split_once("</details>").unwrap();
+        assert!(first.contains(r#"<span class="port">55555/tcp</span>"#));
+        assert!(first.contains("300 incidents"), "{first}");
+        let more = super::words::number(u64::from(ports) - 23);
+        let said = format!("Not drawn: {more} more ports, of at most 1 failed call each.");
+        assert!(html.contains(&said), "{said}");
+    }
+}
+
+/// Many namespaces, and the one with most to tell is the last.
+#[test]
+fn the_busiest_namespace_may_come_last() {
+    let mut reports = Vec::new();
+    for n in 0..300_u32 {
+        let mut failed = conflict();
+        failed.wanted.netns = n.min(130);
+        failed.incident = format!("incident-{n}");
+        reports.push(report_at(S + u64::from(n), failed));
+    }
+    reports.push(report_at(100 * S, summary()));
+    let html = page(source(), reports);
+    assert!(html.contains("network namespace 130</h2>"));
+    assert!(html.contains("Not drawn: 127 more network namespaces, of at most 1 incident each."));
+}
+
+/// What is said of marks is said of the range's own.
+#[test]
+fn no_word_of_failures_that_are_none_of_the_range() {
+    let mut reports = vec![report_at(S, assign())];
+    for n in 0..2_000_u16 {
+        let mut failed = conflict();
+        failed.wanted.port = Some(1_000 + n);
+        failed.incident = format!("incident-{n}");
+        reports.push(report_at(2 * S, failed));
+    }
+    reports.push(report_at(100 * S, summary()));
+    let html = page(source(), reports);
+    assert!(html.contains("<h3>The whole range"));
+    assert!(!html.contains("Not every failed call"));
+}
+
 /// Thousands of incidents and a hundred thousand ports: the page stays one that a browser opens.
 #[test]
 fn a_page_is_bounded() {
@@ -130,6 +186,6 @@ fn a_page_is_bounded() {
     assert_eq!(reports.iter().filter(conflicts).count(), 5_000);
     let html = page(source(), reports);
     assert!(html.contains("<dd>5\u{a0}000</dd>"));
-    assert!(html.contains("not told here"));
+    assert!(html.contains("Not told here"));
     assert!(html.len() < 3_000_000, "{} bytes", html.len());
 }

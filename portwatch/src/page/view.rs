@@ -39,7 +39,7 @@ struct Html {
     stories_left_out: Option<String>,
     tallies: Vec<TallyView>,
     scenes: Vec<SceneView>,
-    scenes_left_out: usize,
+    scenes_left_out: Option<String>,
     ticks: Vec<Tick>,
     runs: Vec<RunView>,
     runs_left_out: usize,
@@ -55,9 +55,11 @@ struct TallyView {
 struct SceneView {
     number: usize,
     name: String,
+    /// From when on it is followed, if not from the beginning.
+    only_since: Option<String>,
     lanes: Vec<Lane>,
     lanes_height: f64,
-    lanes_left_out: usize,
+    lanes_left_out: Option<String>,
     chart: Option<RangeChart>,
     map: Option<RangeMap>,
 }
@@ -93,8 +95,8 @@ impl Html {
         let axis = Axis::of(began, ended);
         let (first, last) = gathered.events.unwrap_or((began, ended));
         let stretch = Stretch::new(first, last);
-        let warnings = warnings(&gathered);
-        let stories = std::mem::take(&mut gathered.stories);
+        let mut warnings = warnings(&gathered);
+        let mut stories = std::mem::take(&mut gathered.stories);
         let hosts = hosts(&gathered.runs);
         let figure = |count: u64, noun: &str| {
             let plural = if count == 1 { "" } else { "s" };
@@ -128,7 +130,7 @@ impl Html {
                 stories.holders.clone().into_iter().collect(),
             ),
         ];
-        let (told, left_out) = stories_told(stories.all, stories.untold);
+        let (told, left_out) = stories_told(&mut stories);
 
         let mut scenes = std::mem::take(&mut gathered.scenes);
         scenes.sort_by(|one, other| {
@@ -138,8 +140,15 @@ impl Html {
                 .then_with(|| one.host.cmp(&other.host))
                 .then(one.netns.cmp(&other.netns))
         });
-        let scenes_left_out = scenes.len().saturating_sub(DRAWN);
         scenes.truncate(DRAWN);
+        let scenes_left_out = gathered.not_drawn(&scenes);
+        let elsewhere = gathered.elsewhere(&scenes);
+        if elsewhere > 0 {
+            let holds = counted(elsewhere, "hold");
+            warnings.push(format!(
+                "In no chart: {holds} in network namespaces that are not drawn."
+            ));
+        }
         let mut largest: Vec<(u32, u64)> = Vec::new();
         for (program, amount) in scenes.iter().flat_map(|scene| scene.grid.programs()) {
             match largest.iter_mut().find(|(known, _)| *known == program) {
@@ -225,10 +234,6 @@ fn warnings(gathered: &Gathered) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if gathered.elsewhere > 0 {
-        let holds = counted(gathered.elsewhere, "hold");
-        warnings.push(format!("{holds} in further namespaces are in no chart."));
-    }
     warnings
 }
 
@@ -279,6 +284,7 @@ impl SceneView {
         Self {
             number,
             name: format!("{}, network namespace {}", text(&scene.host), scene.netns),
+            only_since: scene.only_since.map(time),
             lanes_height: height(lanes.len()),
             lanes,
             lanes_left_out,
