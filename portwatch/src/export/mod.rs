@@ -4,6 +4,7 @@
 //!  Row       one report as one row of typed columns
 //!  table     rows -> CSV or Parquet, one file or directories by date and host
 //!  holdings  assign and release -> who held which port from when to when
+//!  told      holders that only a conflict tells, for holdings
 //!  timeline  holdings and conflicts as a Chrome trace
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
+mod told;
 
 pub(crate) use partition::create;
 pub use table::{Table, TableFormat};

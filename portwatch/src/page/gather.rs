@@ -285,7 +285,7 @@ impl Sink for PageSink {
         let page = self.page.clone();
         let mut gathered = page.0.lock().unwrap_or_else(PoisonError::into_inner);
         gathered.ended = gathered.ended.max(at);
-        if let Some(holding) = self.holdings.report(&report.body, at) {
+        for holding in self.holdings.report(&report.body, at) {
             gathered.held(self.number, &holding);
         }
         self.gather(&mut gathered, &report.body, at);

@@ -3,6 +3,7 @@
 use super::chart::{Point, Rect, Stretch, round};
 use super::scene::{Contested, Mark, Scene, Span};
 use super::words::{counted, text, time};
+use crate::export::holdings::End;
 
 /// Contested ports that are drawn.
 const DRAWN: usize = 24;
@@ -24,7 +25,7 @@ pub(super) struct Lane {
 pub(super) struct Row {
     pub(super) what: &'static str,
     pub(super) program: String,
-    pub(super) pid: u32,
+    pub(super) pid: Option<u32>,
     pub(super) from: String,
     pub(super) until: String,
 }
@@ -81,11 +82,10 @@ fn lane(
     };
     let rects = spans.iter().map(|span| {
         let title = format!(
-            "{} ({}) held {label} from {} until {}",
-            text(&span.program),
-            span.pid,
+            "{} held {label} from {}, {}",
+            who(&span.program, span.pid),
             since(span),
-            time(span.until)
+            until(span)
         );
         bar((span.since, span.until), 10.0, class(&span.program), title)
     });
@@ -102,9 +102,8 @@ fn lane(
         x: stretch.x(mark.at),
         y: y + 7.0,
         title: format!(
-            "{} ({}) did not get {label} at {}",
-            text(&mark.program),
-            mark.pid,
+            "{} did not get {label} at {}",
+            who(&mark.program, mark.pid),
             time(mark.at)
         ),
     });
@@ -132,13 +131,31 @@ fn since(span: &Span) -> String {
     }
 }
 
+fn until(span: &Span) -> String {
+    let time = time(span.until);
+    match span.end {
+        End::LetGo => format!("until {time}"),
+        End::Gone => format!("until {time} or earlier"),
+        End::TimeWait => format!("until {time}, when TIME_WAIT was over"),
+        End::Open => format!("still held at the end, {time}"),
+        End::NotSeen => format!("end not seen, still held at {time}"),
+    }
+}
+
+fn who(program: &str, pid: u32) -> String {
+    match pid {
+        0 => text(program),
+        _ => format!("{} ({pid})", text(program)),
+    }
+}
+
 fn held(span: &Span) -> Row {
     Row {
         what: "held",
         program: text(&span.program),
-        pid: span.pid,
+        pid: (span.pid > 0).then_some(span.pid),
         from: since(span),
-        until: time(span.until),
+        until: until(span),
     }
 }
 
@@ -146,7 +163,7 @@ fn wanted(mark: &Mark) -> Row {
     Row {
         what: "not got",
         program: text(&mark.program),
-        pid: mark.pid,
+        pid: Some(mark.pid),
         from: time(mark.at),
         until: String::new(),
     }

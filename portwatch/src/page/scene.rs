@@ -3,7 +3,7 @@
 
 use super::grid::Grid;
 use super::thinned::Thinned;
-use crate::export::holdings::{Holding, Who};
+use crate::export::holdings::{End, Holding, Since};
 use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -69,6 +69,7 @@ pub(super) struct Span {
     pub(super) pid: u32,
     pub(super) since: i64,
     pub(super) until: i64,
+    pub(super) end: End,
     /// Nobody saw its beginning.
     pub(super) since_before: bool,
 }
@@ -157,18 +158,11 @@ impl Scene {
 
     /// A hold that is over, or was not when the run ended.
     pub(super) fn held(&mut self, holding: &Holding, number: u32) {
-        let Holding {
-            who,
-            transport,
-            local,
-            since,
-            until,
-            ..
-        } = holding;
-        self.grid.add(number, local.port, since.ns(), *until);
-        if let Some(contested) = self.contested.get_mut(&(local.port, *transport)) {
-            let before = matches!(since, crate::export::holdings::Since::Before(_));
-            contested.span(who, (since.ns(), *until), before);
+        let port = holding.local.port;
+        self.grid
+            .add(number, port, holding.since.ns(), holding.until);
+        if let Some(contested) = self.contested.get_mut(&(port, holding.transport)) {
+            contested.span(holding);
         }
     }
 
@@ -196,36 +190,42 @@ impl Scene {
             pid: conflict.requester.pid,
         });
         for holder in conflict.holders.iter().filter(|holder| holder.blocking) {
-            let Some(process) = holder.processes.first() else {
-                continue;
-            };
-            let ms = holder.held_ms.or(holder.held_at_least_ms);
-            let ns = ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
-            let since = at.saturating_sub(ns.saturating_mul(1_000_000));
-            let who = Who {
-                pid: process.pid,
-                start: process.start_time.clone().unwrap_or_default(),
-                comm: process.comm.clone(),
-            };
-            contested.span(&who, (since, at), holder.held_ms.is_none());
+            contested.span(&Holding::of_holder(holder, conflict, at));
         }
     }
 }
 
 /// A conflict tells since when in milliseconds: two spans of a process that begin so near are one.
-const NEAR: i64 = 5_000_000;
+const NEAR: u64 = 5_000_000;
+/// So is what follows a close, whose time a conflict tells in milliseconds as well.
+const MS: i64 = 1_000_000;
 
 impl Contested {
-    /// A hold is told at each failure, longer each time, and at its end.
-    fn span(&mut self, who: &Who, (since, until): (i64, i64), since_before: bool) {
+    /// A hold is told at each failure, longer each time, and at its end; what is left of it after
+    /// the close is told as another one.
+    fn span(&mut self, holding: &Holding) {
+        let Holding {
+            who,
+            since,
+            until,
+            end,
+            ..
+        } = holding;
+        let (since, until, end) = (since.ns(), *until, *end);
+        let since_before = matches!(holding.since, Since::Before(_));
         let same = self.spans.iter_mut().rev().find(|span| {
-            let near = span.since.abs_diff(since) <= NEAR as u64;
-            let both = span.since_before && since_before;
-            span.pid == who.pid && span.program == who.comm && (near || both)
+            let near = span.since.abs_diff(since) <= NEAR;
+            let meet =
+                since <= span.until.saturating_add(MS) && span.since <= until.saturating_add(MS);
+            span.pid == who.pid && span.program == who.comm && (near || meet)
         });
         if let Some(span) = same {
-            span.until = span.until.max(until);
-            span.since = span.since.min(since);
+            if until >= span.until {
+                (span.until, span.end) = (until, end);
+            }
+            if since < span.since {
+                (span.since, span.since_before) = (since, since_before);
+            }
             return;
         }
         if self.spans.len() >= SPANS {
@@ -244,6 +244,7 @@ impl Contested {
             pid: who.pid,
             since,
             until,
+            end,
             since_before,
         });
     }

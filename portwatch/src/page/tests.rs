@@ -189,3 +189,32 @@ fn a_page_is_bounded() {
     assert!(html.contains("Not told here"));
     assert!(html.len() < 3_000_000, "{} bytes", html.len());
 }
+
+/// A holder whose end nobody saw is not gone at the failure.
+#[test]
+fn a_holder_is_told_until_its_end() {
+    let said = |failed: &crate::report::Conflict, later: Option<Report>| {
+        let failed = report_at(5 * S, failed.clone());
+        let end = report_at(90 * S, summary());
+        page(source(), [failed].into_iter().chain(later).chain([end]))
+    };
+    let mut failed = conflict();
+    let holder = &mut failed.holders[0];
+    (holder.held_ms, holder.held_at_least_ms) = (None, Some(2_000));
+    let html = said(&failed, None);
+    assert!(html.contains("still held at the end, 2026-11-22 10:16:30.000</td>"));
+    let mut let_go = release();
+    (let_go.cookie, let_go.origin) = (Some(487), None);
+    let_go.local = failed.holders[0].local.clone();
+    let html = said(&failed, Some(report_at(17 * S, let_go)));
+    assert!(html.contains("until 2026-11-22 10:15:17.000</td>"));
+    let holder = &mut failed.holders[0];
+    holder.kind = crate::report::HolderKind::TimeWait;
+    holder.time_wait_left_ms = Some(50_000);
+    let html = said(&failed, None);
+    assert!(html.contains("until 2026-11-22 10:15:55.000, when TIME_WAIT was over</td>"));
+    failed.holders[0].time_wait_left_ms = None;
+    failed.holders[0].processes.clear();
+    let html = said(&failed, None);
+    assert!(html.contains("end not seen, still held at 2026-11-22 10:15:05.000</td>"));
+}
