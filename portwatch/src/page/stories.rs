@@ -60,21 +60,31 @@ pub(super) struct Incident {
     pub(super) message: String,
 }
 
+/// An open incident.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    story: u64,
+    /// In the story's list.
+    place: Option<usize>,
+    /// Of the last attempt.
+    cause: Cause,
+}
+
 /// Every story.
 #[derive(Debug)]
 pub(super) struct Stories {
     all: HashMap<u64, Story>,
     keys: HashMap<Key, u64>,
     next: u64,
-    /// Of open incidents: their story and their place in its list.
-    open: Recent<(u64, Option<usize>)>,
+    open: Recent<Open>,
     /// Incidents of stories that were forgotten.
     pub(super) untold: u64,
     /// No story that was forgotten had more incidents.
     pub(super) largest_forgotten: u64,
     pub(super) incidents: u64,
     pub(super) attempts: u64,
-    pub(super) causes: BTreeMap<Cause, u64>,
+    /// Of incidents that are closed or were forgotten.
+    causes: BTreeMap<Cause, u64>,
     pub(super) losers: HashMap<String, u64>,
     pub(super) holders: HashMap<String, u64>,
 }
@@ -117,18 +127,19 @@ impl Stories {
     pub(super) fn conflict(&mut self, conflict: &Conflict, run: &str, host: &str, at: i64) {
         self.attempts += 1;
         let id = format!("{run} {}", conflict.incident);
-        if let Some((story, place)) = self.open.get(&id).copied() {
-            if let Some(story) = self.all.get_mut(&story) {
+        if let Some(open) = self.open.get(&id).copied() {
+            let cause = conflict.cause;
+            self.open.insert(&id, Open { cause, ..open });
+            if let Some(story) = self.all.get_mut(&open.story) {
                 story.attempts += 1;
                 story.last = story.last.max(at);
-                if let Some(incident) = place.and_then(|place| story.listed.get_mut(place)) {
+                if let Some(incident) = open.place.and_then(|place| story.listed.get_mut(place)) {
                     incident.attempts += 1;
                 }
             }
             return;
         }
         self.incidents += 1;
-        *self.causes.entry(conflict.cause).or_insert(0) += 1;
         count(&mut self.losers, &conflict.requester.comm);
         count(
             &mut self.holders,
@@ -156,7 +167,23 @@ impl Stories {
             });
             story.listed.len() - 1
         });
-        self.open.insert(&id, (number, place));
+        let open = Open {
+            story: number,
+            place,
+            cause: conflict.cause,
+        };
+        if let Some(forgotten) = self.open.insert(&id, open) {
+            *self.causes.entry(forgotten.cause).or_insert(0) += 1;
+        }
+    }
+
+    /// Incidents by the cause of their last attempt, as the summary of a run counts them.
+    pub(super) fn causes(&self) -> BTreeMap<Cause, u64> {
+        let mut causes = self.causes.clone();
+        for open in self.open.values() {
+            *causes.entry(open.cause).or_insert(0) += 1;
+        }
+        causes
     }
 
     /// The story of an incident, with its number.
@@ -233,9 +260,10 @@ impl Stories {
     /// An incident's end.
     pub(super) fn resolved(&mut self, resolved: &Resolved, run: &str) {
         let id = format!("{run} {}", resolved.incident);
-        let Some((story, place)) = self.open.remove(&id) else {
+        let Some(Open { story, place, .. }) = self.open.remove(&id) else {
             return;
         };
+        *self.causes.entry(resolved.cause).or_insert(0) += 1;
         let Some(story) = self.all.get_mut(&story) else {
             return;
         };

@@ -218,3 +218,32 @@ fn a_holder_is_told_until_its_end() {
     let html = said(&failed, None);
     assert!(html.contains("end not seen, still held at 2026-11-22 10:15:05.000</td>"));
 }
+
+/// The page counts an incident under the cause that the summary of the run has.
+#[test]
+fn an_incident_of_two_causes_counts_as_in_the_summary() {
+    let mut second = conflict();
+    second.cause = crate::report::Cause::OutboundTimeWait;
+    let mut ended = resolved();
+    ended.cause = second.cause;
+    let tally = |end: Option<Report>| {
+        let tries = [report_at(S, conflict()), report_at(2 * S, second.clone())];
+        let html = page(
+            source(),
+            tries
+                .into_iter()
+                .chain(end)
+                .chain([report_at(9 * S, summary())]),
+        );
+        let (_, tally) = html.split_once("<caption>By cause").unwrap();
+        tally.split_once("</table>").unwrap().0.to_owned()
+    };
+    for end in [None, Some(report_at(3 * S, ended.clone()))] {
+        let tally = tally(end);
+        assert!(
+            tally.contains(r#"outbound-time-wait</th><td class="n">1<"#),
+            "{tally}"
+        );
+        assert!(!tally.contains("outbound-connection"));
+    }
+}

@@ -114,9 +114,9 @@ impl Html {
                 "By cause",
                 "Cause",
                 stories
-                    .causes
-                    .iter()
-                    .map(|(cause, count)| (cause.word(), *count))
+                    .causes()
+                    .into_iter()
+                    .map(|(cause, count)| (cause.word(), count))
                     .collect(),
             ),
             tally(
