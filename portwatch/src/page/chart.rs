@@ -1,7 +1,7 @@
 //! Coordinates of a timeline: who held the ports of a range.
 
 use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
-use super::scene::Scene;
+use super::scene::{ANY, Scene};
 use super::words::{number, short_time, text, time};
 
 /// Colours that are told apart; the last one stands for everything else.
@@ -13,6 +13,8 @@ pub(super) const LEFT: f64 = 120.0;
 /// Rows of the range's chart: at most so many, of several rows of the grid each.
 const BANDS: usize = 56;
 const BAND: f64 = 7.0;
+/// Where failures are marked that wanted any port.
+const TOP: f64 = 6.0;
 
 /// Programs and their colours: the largest have one of their own.
 pub(super) struct Colours(Vec<u32>);
@@ -121,8 +123,8 @@ const MARKS: usize = 400;
 pub(super) struct RangeChart {
     pub(super) rects: Vec<Rect>,
     pub(super) points: Vec<Point>,
-    /// What to know of the marks, where not every failure has one.
-    pub(super) marks_left_out: Option<String>,
+    /// What to know of the marks.
+    pub(super) caption: Option<String>,
     /// Ports at the left edge of some bands.
     pub(super) labels: Vec<(f64, String)>,
     pub(super) height: f64,
@@ -181,7 +183,7 @@ pub(super) fn range_chart(
         }
     }
     let y = |port: u16| round((row(port) - first) as f64 / each as f64 * BAND + BAND / 2.0);
-    let inside = |port: u16| (low..=high).contains(&port);
+    let inside = |port: u16| port == ANY || (low..=high).contains(&port);
     let mut points: Vec<Point> = Vec::new();
     let mut failures = 0;
     let ranks = scene.ranks().into_iter();
@@ -190,10 +192,14 @@ pub(super) fn range_chart(
         failures += failed;
         let contested = scene.contested.get(&key).into_iter();
         for mark in contested.flat_map(|contested| contested.marks.kept()) {
-            let (x, y) = (stretch.x(mark.at), y(port));
+            let (x, y) = (stretch.x(mark.at), if port == ANY { TOP } else { y(port) });
             if points.len() < MARKS && points.iter().all(|point| (point.x, point.y) != (x, y)) {
+                let what = match port {
+                    ANY => "any port".to_owned(),
+                    port => port.to_string(),
+                };
                 let title = format!(
-                    "{} did not get {port} at {}",
+                    "{} did not get {what} at {}",
                     text(&mark.program),
                     time(mark.at)
                 );
@@ -208,20 +214,29 @@ pub(super) fn range_chart(
     });
     let marks = points.len() as u64;
     RangeChart {
-        marks_left_out: (failures > marks).then(|| {
-            format!(
-                "Not every failed call has a mark of its own: {} calls failed to get a port of the \
-                 range, {} are marked, those of the ports with most failures first.",
-                number(failures),
-                number(marks)
-            )
-        }),
+        caption: caption(scene, failures, marks),
         rects,
         points,
         labels: labels.collect(),
         height: bands as f64 * BAND,
         rows: averages(grid, axis, (first, last), name),
     }
+}
+
+fn caption(scene: &Scene, failures: u64, marks: u64) -> Option<String> {
+    let mut said = Vec::new();
+    if scene.failed.keys().any(|(port, _)| *port == ANY) {
+        said.push("Marks at the upper edge: calls that found no port of the range.".to_owned());
+    }
+    if failures > marks {
+        said.push(format!(
+            "Not every failed call has a mark of its own: {} calls failed to get a port of the \
+             range, {} are marked, those of the ports with most failures first.",
+            number(failures),
+            number(marks)
+        ));
+    }
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// Five steps, so that neighbours can be joined; the lightest is still seen.

@@ -1,7 +1,7 @@
 //! Coordinates of a timeline: who held the ports that somebody wanted in vain.
 
 use super::chart::{Point, Rect, Stretch, round};
-use super::scene::{Contested, Mark, Scene, Span};
+use super::scene::{ANY, Contested, Mark, Scene, Span};
 use super::words::{counted, text, time};
 use crate::export::holdings::End;
 
@@ -41,7 +41,10 @@ pub(super) fn lanes(
     let mut y = 0.0;
     let lanes = ranks.iter().take(DRAWN).filter_map(|(port, attempts)| {
         let contested = scene.contested.get(port)?;
-        let label = format!("{}/{}", port.0, port.1.word());
+        let label = match port {
+            (ANY, transport) => format!("any port/{}", transport.word()),
+            (port, transport) => format!("{port}/{}", transport.word()),
+        };
         let lane = lane(label, y, (contested, *attempts), stretch, class);
         y += LANE;
         Some(lane)

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Ports whose holders are followed: those with most failures, and as many again that failed lately.
 const CONTESTED: usize = 500;
+/// Stands for any port of the range: the call found none.
+pub(super) const ANY: u16 = 0;
 /// Holds of one of them that are kept.
 const SPANS: usize = 200;
 /// Failures of one of them that are kept, drawn and listed, spread over all of them.
@@ -100,11 +102,12 @@ impl Scene {
         }
     }
 
-    /// Every port that was wanted in vain and how often, those with most failures first.
+    /// Every port that was wanted in vain and how often, those with most failures first. Any port
+    /// comes before them.
     pub(super) fn ranks(&self) -> Vec<((u16, TransportName), u64)> {
         let failed = self.failed.iter();
         let mut ranks: Vec<_> = failed.map(|(port, failed)| (*port, *failed)).collect();
-        ranks.sort_by_key(|(port, failed)| (std::cmp::Reverse(*failed), *port));
+        ranks.sort_by_key(|(port, failed)| (port.0 != ANY, std::cmp::Reverse(*failed), *port));
         ranks
     }
 
@@ -170,15 +173,12 @@ impl Scene {
     pub(super) fn conflict(&mut self, conflict: &Conflict, at: i64, new: bool) {
         self.range
             .get_or_insert((conflict.range.low, conflict.range.high));
-        let Some(port) = conflict.wanted.port else {
-            return;
-        };
         let transport = conflict.wanted.transport;
         let program = &conflict.requester.comm;
-        if conflict.call == crate::report::Call::Bind {
+        if let (crate::report::Call::Bind, Some(port)) = (conflict.call, conflict.wanted.port) {
             self.service(port, transport, program).failed += u64::from(new);
         }
-        let key = (port, transport);
+        let key = (conflict.wanted.port.unwrap_or(ANY), transport);
         *self.failed.entry(key).or_insert(0) += 1;
         if !self.contested.contains_key(&key) {
             self.forget_small();

@@ -1,6 +1,6 @@
 //! Incidents, told by what they have in common: the port, its loser, its holder and the cause.
 
-use crate::report::{Cause, Certainty, Conflict, Resolved};
+use crate::report::{Cause, Certainty, Conflict, ExhaustedFor, Resolved};
 use crate::sink::recent::{INCIDENTS, Recent};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +21,7 @@ struct Key {
     loser: String,
     holder: Option<String>,
     cause: Cause,
+    exhausted_for: Option<ExhaustedFor>,
 }
 
 /// One story.
@@ -116,10 +117,31 @@ fn count(names: &mut HashMap<String, u64>, name: &str) {
     *names.entry(name.to_owned()).or_insert(0) += 1;
 }
 
-/// Who holds the port, as far as a name is known.
-pub(super) fn holder(conflict: &Conflict) -> Option<(u32, &str)> {
+/// Who holds the port, or most of an exhausted range, as far as a name is known.
+fn holder(conflict: &Conflict) -> Option<(u32, &str)> {
+    if let Some((pid, name, _)) = most_of_range(conflict) {
+        return Some((pid, name));
+    }
     let processes = conflict.holders.first()?.processes.first()?;
     Some((processes.pid, &processes.comm))
+}
+
+/// Of an exhausted range: who holds most of it, of those with a name, and how many ports. 0 is the
+/// process of the kernel.
+pub(super) fn most_of_range(conflict: &Conflict) -> Option<(u32, &str, u64)> {
+    let mut sums: Vec<(u32, &str, u64)> = Vec::new();
+    for line in conflict.tally.iter().flatten() {
+        let (pid, name) = match &line.process {
+            Some(Some(process)) => (process.pid, process.comm.as_str()),
+            Some(None) => (0, "the kernel"),
+            None => continue,
+        };
+        match sums.iter_mut().find(|(known, _, _)| *known == pid) {
+            Some((_, _, sum)) => *sum += line.count,
+            None => sums.push((pid, name, line.count)),
+        }
+    }
+    sums.into_iter().rev().max_by_key(|(_, _, sum)| *sum)
 }
 
 impl Stories {
@@ -194,6 +216,7 @@ impl Stories {
             loser: conflict.requester.comm.clone(),
             holder: holder(conflict).map(|(_, name)| name.to_owned()),
             cause: conflict.cause,
+            exhausted_for: conflict.exhausted_for,
         };
         if !self.keys.contains_key(&key) && self.keys.len() >= STORIES {
             self.forget_small();

@@ -247,3 +247,57 @@ fn an_incident_of_two_causes_counts_as_in_the_summary() {
         assert!(!tally.contains("outbound-connection"));
     }
 }
+
+/// Nobody alone is to blame for an exhausted range, but who has its ports is known.
+#[test]
+fn an_exhausted_range_is_told_with_its_tally() {
+    let mut failed = conflict();
+    failed.cause = crate::report::Cause::RangeExhausted;
+    let holder = failed.holders.remove(0);
+    failed.wanted.port = None;
+    failed.exhausted_for = Some(crate::report::ExhaustedFor::Destination);
+    failed.tally = Some(vec![crate::report::Tally {
+        process: holder.processes.first().cloned().map(Some),
+        state: holder.state,
+        peer: Some(holder.peer),
+        source: None,
+        peers: None,
+        origin: None,
+        stale_bucket: false,
+        count: 50,
+    }]);
+    failed.counted = Some(crate::report::Counted {
+        time: "2026-11-22T10:15:02Z".to_owned(),
+        sockets: 51,
+        ports: 51,
+        available: Some(51),
+        missed: 0,
+    });
+    let mut binds = failed.clone();
+    binds.exhausted_for = Some(crate::report::ExhaustedFor::Binds);
+    binds.incident = "any-tcp-2".to_owned();
+    let html = page(
+        source(),
+        [
+            report_at(S, assign()),
+            report_at(2 * S, failed),
+            report_at(3 * S, binds),
+            report_at(9 * S, summary()),
+        ],
+    );
+    for said in [
+        "<strong>ceph-osd</strong> held 50 of the 51 ports in the way",
+        "ceph-osd (pid 3013825): 50 ports, established to 10.10.10.2 port 6836",
+        "others: 1 port<",
+        "51 ports of 51 in the way, by 51 sockets",
+        "range-exhausted (destination) · 1 incident",
+        "range-exhausted (binds) · 1 incident",
+        r#"ceph-osd</th><td class="n">2<"#,
+        "<caption>any port/tcp: 2 failed calls",
+        "python3 did not get any port at 2026-11-22 10:15:02.000",
+        "calls that found no port of the range.",
+    ] {
+        assert!(html.contains(said), "{said}\n{html}");
+    }
+    assert!(!html.contains("(none known)"));
+}
