@@ -41,6 +41,8 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) runs: Vec<RunTold>,
+    /// Captures that are not on the page, each with the reason.
+    pub(super) skipped: Vec<String>,
     pub(super) began: Option<i64>,
     pub(super) ended: i64,
     /// Of the first and the last event.
@@ -83,13 +85,18 @@ impl Gathered {
         let number = match place.scene {
             Some(number) => number,
             None => {
+                let number = self.room(counts)?;
+                let told = self.runs.get(run)?;
                 let mut scene = Scene::new(&told.host, netns, self.began.unwrap_or(0));
                 let mut ranges = told.start.iter().flat_map(|start| &start.namespaces);
                 if let Some(range) = ranges.find(|range| range.netns == netns) {
                     scene.range(range);
                 }
                 scene.only_since = (!new).then_some(at);
-                let number = self.follow(scene, counts)?;
+                match self.scenes.get_mut(number) {
+                    Some(least) => *least = scene,
+                    None => self.scenes.push(scene),
+                }
                 self.places.entry(key).or_default().scene = Some(number);
                 number
             }
@@ -99,23 +106,20 @@ impl Gathered {
         Some(scene)
     }
 
-    /// Follows one more namespace: instead of the one with least, if that has less than half as
-    /// much. Two that are alike must not take turns.
-    fn follow(&mut self, scene: Scene, counts: (u64, u64)) -> Option<usize> {
+    /// Where one more namespace is followed: instead of the one with least, if that has less than
+    /// half as much. Two that are alike must not take turns.
+    fn room(&mut self, counts: (u64, u64)) -> Option<usize> {
         if self.scenes.len() < SCENES {
-            self.scenes.push(scene);
-            return Some(self.scenes.len() - 1);
+            return Some(self.scenes.len());
         }
-        let scenes = self.scenes.iter_mut().enumerate();
+        let scenes = self.scenes.iter().enumerate();
         let (number, least) =
             scenes.min_by_key(|(_, scene)| weight((scene.incidents, scene.held)))?;
         if weight(counts) <= weight((least.incidents, least.held)).saturating_mul(2) {
             return None;
         }
-        let least = std::mem::replace(least, scene);
-        if let Some(place) = self.places.get_mut(&(least.host, least.netns)) {
-            place.scene = None;
-        }
+        let key = (least.host.clone(), least.netns);
+        self.places.entry(key).or_default().scene = None;
         Some(number)
     }
 
@@ -190,6 +194,12 @@ pub struct Source {
 }
 
 impl Page {
+    /// Captures that were not read, each with the reason.
+    pub fn skipped(&self, skipped: &[String]) {
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.skipped = skipped.to_vec();
+    }
+
     /// The sink of one run.
     #[must_use]
     pub fn sink(&self, source: Source) -> PageSink {

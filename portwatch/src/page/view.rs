@@ -18,6 +18,8 @@ use std::sync::PoisonError;
 const TALLY: usize = 15;
 /// Namespaces that are drawn.
 const DRAWN: usize = 4;
+/// Captures that were skipped and are named.
+const SKIPPED: usize = 10;
 /// Runs that are listed.
 const RUNS: usize = 100;
 
@@ -211,6 +213,11 @@ fn warnings(gathered: &Gathered) -> Vec<String> {
             "{runs} not complete: events were lost or the capture was cut. What is told happened; \
              what is missing is not known."
         ));
+    }
+    let skipped = gathered.skipped.iter().take(SKIPPED);
+    warnings.extend(skipped.map(|why| format!("Skipped: {}.", text(why))));
+    if let Some(more @ 1..) = gathered.skipped.len().checked_sub(SKIPPED) {
+        warnings.push(format!("Skipped: {}.", counted(more as u64, "more file")));
     }
     let mut redacted: Vec<&str> = runs
         .iter()
