@@ -353,6 +353,19 @@ fn exports_tell_what_a_replay_tells() {
     }
 }
 
+/// What was skipped is said on the page, which goes where standard error does not.
+#[test]
+fn the_page_says_what_was_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = &captures()[0];
+    fs::copy(whole, dir.path().join("a.pwcap")).unwrap();
+    fs::write(dir.path().join("b.pwcap"), &fs::read(whole).unwrap()[..12]).unwrap();
+    let (text, code) = told(&["report", &dir.path().display().to_string()]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("<p>Skipped: "), "{text}");
+    assert!(text.contains("b.pwcap"));
+}
+
 #[test]
 fn a_cut_capture_is_exported_and_reported_up_to_there() {
     let whole = fs::read(&captures()[0]).unwrap();

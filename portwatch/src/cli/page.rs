@@ -30,6 +30,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Status> {
     let outcome = playback.run(&args.from.captures, &mut |header, _| {
         Box::new(page.sink(source(header, args)))
     })?;
+    page.skipped(&outcome.skipped);
     page.write(&mut out, &kept.name)?;
     kept.keep()?;
     match outcome.damaged && args.from.strict {

@@ -45,6 +45,8 @@ pub(super) struct Outcome {
     pub(super) incidents: u64,
     /// A part of a capture is missing or damaged.
     pub(super) damaged: bool,
+    /// Files that were not played, each with the reason.
+    pub(super) skipped: Vec<String>,
 }
 
 impl Playback {
@@ -101,6 +103,7 @@ impl Playback {
         Ok(Outcome {
             incidents: played.incidents,
             damaged: listener.damaged,
+            skipped,
         })
     }
 

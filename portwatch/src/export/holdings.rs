@@ -1,10 +1,12 @@
 //! Who held which port from when to when, as far as it was seen: taken and let go joined.
 //!
-//! Memory is bounded by the ports that are held. What was taken before portwatch looked has a
+//! Memory is bounded by the ports that are held. A holder that only a failure tells counts as well,
+//! until it lets go or the run ends. What was taken before portwatch looked has a
 //! beginning that is not known, and says so; connections that a listener accepted take no port and
 //! are none.
 
-use crate::report::{Assign, Body, Endpoint, OriginName, Process, Release, TransportName};
+use super::told::ToldHolders;
+use crate::report::{Assign, Body, Endpoint, Holder, OriginName, Process, Release, TransportName};
 use std::collections::HashMap;
 
 /// A process of a run.
@@ -30,6 +32,26 @@ impl Who {
     }
 }
 
+impl Who {
+    /// The process of a holder, or what is known instead.
+    #[must_use]
+    pub fn of_holder(holder: &Holder) -> Self {
+        if let Some(process) = holder.processes.first() {
+            return Self {
+                pid: process.pid,
+                start: process.start_time.clone().unwrap_or_default(),
+                comm: process.comm.clone(),
+            };
+        }
+        let user = holder.kernel_user.clone();
+        Self {
+            pid: 0,
+            start: String::new(),
+            comm: user.unwrap_or_else(|| "(none known)".to_owned()),
+        }
+    }
+}
+
 /// When a port was taken, nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -37,6 +59,23 @@ pub enum Since {
     Taken(i64),
     /// At this moment or earlier: portwatch did not look before.
     Before(i64),
+    /// Its process closed it then, and something was left of it.
+    Closed(i64),
+}
+
+/// How a hold ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was let go.
+    LetGo,
+    /// It was gone then or earlier.
+    Gone,
+    /// TIME_WAIT was over, as the kernel had said.
+    TimeWait,
+    /// Nobody had let go of it when the run ended.
+    Open,
+    /// It was there then; what came later was not seen.
+    NotSeen,
 }
 
 impl Since {
@@ -44,7 +83,7 @@ impl Since {
     #[must_use]
     pub fn ns(self) -> i64 {
         match self {
-            Self::Taken(ns) | Self::Before(ns) => ns,
+            Self::Taken(ns) | Self::Before(ns) | Self::Closed(ns) => ns,
         }
     }
 }
@@ -68,8 +107,8 @@ pub struct Holding {
     pub since: Since,
     /// Until when; at the end of the run if nobody let go of it.
     pub until: i64,
-    /// Nobody had let go of it when the run ended.
-    pub open: bool,
+    /// How it ended.
+    pub end: End,
 }
 
 /// What tells one socket from another.
@@ -90,6 +129,7 @@ struct Live {
 pub struct Holdings {
     began: i64,
     live: HashMap<Key, Live>,
+    told: ToldHolders,
 }
 
 impl Holdings {
@@ -99,6 +139,7 @@ impl Holdings {
         Self {
             began,
             live: HashMap::new(),
+            told: ToldHolders::default(),
         }
     }
 
@@ -108,17 +149,20 @@ impl Holdings {
         self.live.len()
     }
 
-    /// Takes a report of that time; gives a holding that has ended.
-    pub fn report(&mut self, body: &Body, at: i64) -> Option<Holding> {
+    /// Takes a report of that time; gives the holdings that have ended.
+    pub fn report(&mut self, body: &Body, at: i64) -> Vec<Holding> {
         match body {
-            Body::Assign(assign) => self.taken(assign, at),
-            Body::Release(release) => self.let_go(release, at),
-            Body::Start(_)
-            | Body::Conflict(_)
-            | Body::Resolved(_)
-            | Body::Refused(_)
-            | Body::Lost(_)
-            | Body::Summary(_) => None,
+            Body::Assign(assign) => self.taken(assign, at).into_iter().collect(),
+            Body::Release(release) => self.let_go(release, at).into_iter().collect(),
+            Body::Conflict(conflict) => {
+                let (netns, transport) = (conflict.wanted.netns, conflict.wanted.transport);
+                let key = |holder: &Holder| key(holder.cookie, netns, transport, &holder.local);
+                let live = &self.live;
+                let known = |holder: &Holder| live.contains_key(&key(holder));
+                self.told.conflict(conflict, at, known)
+            }
+            Body::Resolved(resolved) => self.told.resolved(resolved, at),
+            Body::Start(_) | Body::Refused(_) | Body::Lost(_) | Body::Summary(_) => Vec::new(),
         }
     }
 
@@ -132,9 +176,13 @@ impl Holdings {
             live.assign = assign.clone();
             return None;
         }
+        if let Some(cookie) = assign.cookie {
+            let port = (assign.netns, assign.transport, assign.local.port);
+            self.told.forget_socket(port, cookie);
+        }
         let assign = assign.clone();
         let before = self.live.insert(key, Live { assign, at })?;
-        Some(before.until(at, false))
+        Some(before.until(at, End::LetGo))
     }
 
     fn let_go(&mut self, release: &Release, at: i64) -> Option<Holding> {
@@ -145,9 +193,12 @@ impl Holdings {
             &release.local,
         );
         if let Some(live) = self.live.remove(&key) {
-            let mut holding = live.until(at, false);
+            let mut holding = live.until(at, End::LetGo);
             // bind() tells no peer, the close does.
             holding.peer = release.peer.clone().or(holding.peer);
+            return Some(holding);
+        }
+        if let Some(holding) = self.told.release(release, at) {
             return Some(holding);
         }
         // Without an origin it may be a connection that a listener accepted.
@@ -167,18 +218,20 @@ impl Holdings {
             origin: Some(origin),
             since,
             until: at,
-            open: false,
+            end: End::LetGo,
         })
     }
 
     /// What is still held at the end.
     pub fn rest(&mut self, at: i64) -> impl Iterator<Item = Holding> + use<'_> {
-        self.live.drain().map(move |(_, live)| live.until(at, true))
+        let live = self.live.drain();
+        let live = live.map(move |(_, live)| live.until(at, End::Open));
+        live.chain(self.told.rest(at))
     }
 }
 
 impl Live {
-    fn until(self, until: i64, open: bool) -> Holding {
+    fn until(self, until: i64, end: End) -> Holding {
         let Assign {
             call: _,
             transport,
@@ -198,7 +251,7 @@ impl Live {
             origin,
             since: Since::Taken(self.at),
             until: until.max(self.at),
-            open,
+            end,
         }
     }
 }

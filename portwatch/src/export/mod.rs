@@ -5,6 +5,7 @@
 //!  table     rows -> CSV or Parquet, one file or directories by date and host
 //!  draft     a file that is there once it is whole
 //!  holdings  assign and release -> who held which port from when to when
+//!  told      holders that only a conflict tells, for holdings
 //!  timeline  holdings and conflicts as a Chrome trace
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
+mod told;
 
 pub(crate) use draft::Draft;
 pub use table::{Table, TableFormat};

@@ -1,8 +1,8 @@
-use super::holdings::{Holdings, Since};
+use super::holdings::{End, Holding, Holdings, Since};
 use super::row::Row;
 use super::table::Target;
 use super::{Place, Table, TableFormat, Timeline, wall_ns};
-use crate::report::{Body, OriginName, Report};
+use crate::report::{Body, Conflict, HolderKind, OriginName, Report, StateName};
 use crate::sink::Sink;
 use crate::sink::test_support::{
     ANCHOR, assign, conflict, lost, refused, release, report_at, resolved, start, summary,
@@ -190,31 +190,31 @@ fn a_hold_is_taken_and_let_go() {
     assert!(
         holdings
             .report(&Body::Assign(Box::new(taken.clone())), 10)
-            .is_none()
+            .is_empty()
     );
     assert!(
         holdings
             .report(&Body::Assign(Box::new(closed)), 20)
-            .is_none()
+            .is_empty()
     );
     // listen() on a socket that is bound: nothing new.
     assert!(
         holdings
             .report(&Body::Assign(Box::new(taken.clone())), 25)
-            .is_none()
+            .is_empty()
     );
     let held = holdings
         .report(&Body::Release(Box::new(let_go.clone())), 30)
-        .unwrap();
+        .remove(0);
     assert_eq!(
-        (held.since, held.until, held.open),
-        (Since::Taken(10), 30, false)
+        (held.since, held.until, held.end),
+        (Since::Taken(10), 30, End::LetGo)
     );
     assert_eq!(held.who.pid, taken.process.pid);
     let rest: Vec<_> = holdings.rest(40).collect();
     assert_eq!(
-        (rest.len(), rest[0].since, rest[0].open),
-        (1, Since::Taken(20), true)
+        (rest.len(), rest[0].since, rest[0].end),
+        (1, Since::Taken(20), End::Open)
     );
 }
 
@@ -226,16 +226,67 @@ fn an_older_hold_has_no_beginning() {
     let_go.held_ms = Some(2);
     let mut holdings = Holdings::new(5);
     let body = |release: &crate::report::Release| Body::Release(Box::new(release.clone()));
-    let held = holdings.report(&body(&let_go), 30_000_000).unwrap();
+    let held = holdings.report(&body(&let_go), 30_000_000).remove(0);
     assert_eq!(held.since, Since::Taken(28_000_000));
     let_go.held_ms = None;
-    let held = holdings.report(&body(&let_go), 30_000_000).unwrap();
+    let held = holdings.report(&body(&let_go), 30_000_000).remove(0);
     assert_eq!(held.since, Since::Before(5));
     // Accepted, or not known: no hold of a port of its own.
     for origin in [None, Some(OriginName::Accepted)] {
         let_go.origin = origin;
-        assert!(holdings.report(&body(&let_go), 30_000_000).is_none());
+        assert!(holdings.report(&body(&let_go), 30_000_000).is_empty());
     }
+}
+
+/// What only a failure tells: until its close, the end of TIME_WAIT, what freed it, or the end.
+#[test]
+fn a_holder_that_only_a_conflict_tells() {
+    const S: i64 = 1_000_000_000;
+    let mut failed = conflict();
+    let holder = &mut failed.holders[0];
+    (holder.held_ms, holder.held_at_least_ms) = (None, Some(2_000));
+    let tell = |failed: &Conflict, at: i64| {
+        let mut holdings = Holdings::new(0);
+        assert!(
+            holdings
+                .report(&Body::Conflict(Box::new(failed.clone())), at)
+                .is_empty()
+        );
+        holdings
+    };
+    let ends = |held: Vec<Holding>| {
+        let held = held
+            .iter()
+            .map(|held| (held.who.pid, held.since, held.until, held.end));
+        held.collect::<Vec<_>>()
+    };
+    let (pid, since) = (3_013_825, Since::Before(3 * S));
+    let rest = tell(&failed, 5 * S).rest(20 * S).collect();
+    assert_eq!(ends(rest), [(pid, since, 20 * S, End::Open)]);
+
+    let mut let_go = release();
+    (let_go.cookie, let_go.origin) = (Some(487), None);
+    let_go.local = failed.holders[0].local.clone();
+    let mut holdings = tell(&failed, 5 * S);
+    let held = holdings.report(&Body::Release(Box::new(let_go)), 17 * S);
+    assert_eq!(ends(held), [(pid, since, 17 * S, End::LetGo)]);
+    assert_eq!(holdings.rest(20 * S).count(), 0);
+
+    let freed = Body::Resolved(Box::new(resolved()));
+    let held = tell(&failed, 5 * S).report(&freed, 9 * S);
+    assert_eq!(ends(held), [(pid, since, 9 * S, End::Gone)]);
+
+    let holder = &mut failed.holders[0];
+    (holder.kind, holder.state) = (HolderKind::TimeWait, StateName::TimeWait);
+    (holder.closed_ms, holder.time_wait_left_ms) = (Some(1_000), Some(10_000));
+    let since = Since::Closed(4 * S);
+    let rest = tell(&failed, 5 * S).rest(20 * S).collect();
+    assert_eq!(ends(rest), [(pid, since, 15 * S, End::TimeWait)]);
+    let rest = tell(&failed, 5 * S).rest(12 * S).collect();
+    assert_eq!(ends(rest), [(pid, since, 12 * S, End::Open)]);
+    failed.holders[0].time_wait_left_ms = None;
+    let rest = tell(&failed, 5 * S).rest(20 * S).collect();
+    assert_eq!(ends(rest), [(pid, since, 5 * S, End::NotSeen)]);
 }
 
 #[test]

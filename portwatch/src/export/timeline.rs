@@ -4,7 +4,7 @@
 //! Written as it comes: memory is bounded by the ports that are held and the processes that have
 //! some.
 
-use super::holdings::{Holding, Holdings, Since, Who};
+use super::holdings::{End, Holding, Holdings, Since, Who};
 use super::lanes::Lanes;
 use super::{Place, wall_ns};
 use crate::report::time::human;
@@ -211,7 +211,7 @@ impl TimelineSink {
             origin,
             since,
             until,
-            open,
+            end: how,
         } = holding;
         let name = match peer {
             Some(peer) => format!("{} → {}", port(local.port, *transport), end(peer)),
@@ -222,8 +222,15 @@ impl TimelineSink {
             "since": match since {
                 Since::Taken(_) => "taken",
                 Since::Before(_) => "before portwatch looked",
+                Since::Closed(_) => "its process closed it",
             },
-            "until": if *open { "still held at the end" } else { "let go" },
+            "until": match how {
+                End::LetGo => "let go",
+                End::Gone => "gone by then",
+                End::TimeWait => "TIME_WAIT was over",
+                End::Open => "still held at the end",
+                End::NotSeen => "end not seen",
+            },
         });
         let span = (since.ns(), *until);
         self.timeline
@@ -289,7 +296,7 @@ impl Sink for TimelineSink {
             self.timeline.with(|trace| trace.head(began))?;
         }
         let at = wall_ns(self.anchor, report.at);
-        if let Some(holding) = self.holdings.report(&report.body, at) {
+        for holding in self.holdings.report(&report.body, at) {
             self.holding(&holding)?;
         }
         match &report.body {

@@ -1,8 +1,8 @@
 //! Coordinates of a timeline: who held the ports of a range.
 
 use super::grid::{Axis, COLUMNS, Grid, OTHERS, PORTS, ROWS};
-use super::scene::{CONTESTED, Scene};
-use super::words::{short_time, text, time};
+use super::scene::{ANY, Scene};
+use super::words::{number, short_time, text, time};
 
 /// Colours that are told apart; the last one stands for everything else.
 pub(super) const COLOURS: usize = 7;
@@ -13,6 +13,8 @@ pub(super) const LEFT: f64 = 120.0;
 /// Rows of the range's chart: at most so many, of several rows of the grid each.
 const BANDS: usize = 56;
 const BAND: f64 = 7.0;
+/// Where failures are marked that wanted any port.
+const TOP: f64 = 6.0;
 
 /// Programs and their colours: the largest have one of their own.
 pub(super) struct Colours(Vec<u32>);
@@ -121,8 +123,8 @@ const MARKS: usize = 400;
 pub(super) struct RangeChart {
     pub(super) rects: Vec<Rect>,
     pub(super) points: Vec<Point>,
-    /// There were more failures than marks.
-    pub(super) some_marks: bool,
+    /// What to know of the marks.
+    pub(super) caption: Option<String>,
     /// Ports at the left edge of some bands.
     pub(super) labels: Vec<(f64, String)>,
     pub(super) height: f64,
@@ -181,14 +183,23 @@ pub(super) fn range_chart(
         }
     }
     let y = |port: u16| round((row(port) - first) as f64 / each as f64 * BAND + BAND / 2.0);
-    let inside = |port: u16| (low..=high).contains(&port);
+    let inside = |port: u16| port == ANY || (low..=high).contains(&port);
     let mut points: Vec<Point> = Vec::new();
-    for ((port, _), contested) in &scene.contested {
-        for mark in contested.marks.kept().iter().filter(|_| inside(*port)) {
-            let (x, y) = (stretch.x(mark.at), y(*port));
+    let mut failures = 0;
+    let ranks = scene.ranks().into_iter();
+    for (key, failed) in ranks.filter(|((port, _), _)| inside(*port)) {
+        let (port, _) = key;
+        failures += failed;
+        let contested = scene.contested.get(&key).into_iter();
+        for mark in contested.flat_map(|contested| contested.marks.kept()) {
+            let (x, y) = (stretch.x(mark.at), if port == ANY { TOP } else { y(port) });
             if points.len() < MARKS && points.iter().all(|point| (point.x, point.y) != (x, y)) {
+                let what = match port {
+                    ANY => "any port".to_owned(),
+                    port => port.to_string(),
+                };
                 let title = format!(
-                    "{} did not get {port} at {}",
+                    "{} did not get {what} at {}",
                     text(&mark.program),
                     time(mark.at)
                 );
@@ -201,14 +212,31 @@ pub(super) fn range_chart(
         let port = ((first + band * each) * PORTS as usize).max(usize::from(low));
         (round(band as f64 * BAND + 8.0), port.to_string())
     });
+    let marks = points.len() as u64;
     RangeChart {
-        some_marks: points.len() >= MARKS || scene.contested.len() >= CONTESTED,
+        caption: caption(scene, failures, marks),
         rects,
         points,
         labels: labels.collect(),
         height: bands as f64 * BAND,
         rows: averages(grid, axis, (first, last), name),
     }
+}
+
+fn caption(scene: &Scene, failures: u64, marks: u64) -> Option<String> {
+    let mut said = Vec::new();
+    if scene.failed.keys().any(|(port, _)| *port == ANY) {
+        said.push("Marks at the upper edge: calls that found no port of the range.".to_owned());
+    }
+    if failures > marks {
+        said.push(format!(
+            "Not every failed call has a mark of its own: {} calls failed to get a port of the \
+             range, {} are marked, those of the ports with most failures first.",
+            number(failures),
+            number(marks)
+        ));
+    }
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// Five steps, so that neighbours can be joined; the lightest is still seen.

@@ -2,6 +2,7 @@
 
 use super::scene::Scene;
 use super::stories::Stories;
+use super::words::counted;
 use crate::export::holdings::{Holding, Holdings};
 use crate::export::wall_ns;
 use crate::report::{Body, ClockAnchor, Report, Start, Summary};
@@ -9,8 +10,10 @@ use crate::sink::{Sink, SinkError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Namespaces that are told apart.
+/// Namespaces that are followed at once.
 const SCENES: usize = 32;
+/// Namespaces that are counted.
+const PLACES: usize = 65_536;
 /// Programs that are told apart by name.
 const PROGRAMS: usize = 10_000;
 
@@ -25,18 +28,31 @@ pub(super) struct RunTold {
     pub(super) filtered: bool,
 }
 
+/// What is counted of every namespace.
+#[derive(Debug, Default)]
+struct Place {
+    incidents: u64,
+    held: u64,
+    /// In `Gathered::scenes`, while it is followed.
+    scene: Option<usize>,
+}
+
 /// Everything that the page tells.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) runs: Vec<RunTold>,
+    /// Captures that are not on the page, each with the reason.
+    pub(super) skipped: Vec<String>,
     pub(super) began: Option<i64>,
     pub(super) ended: i64,
     /// Of the first and the last event.
     pub(super) events: Option<(i64, i64)>,
     pub(super) scenes: Vec<Scene>,
-    places: HashMap<(String, u32), usize>,
-    /// Holds in namespaces that are not told apart.
-    pub(super) elsewhere: u64,
+    places: HashMap<(String, u32), Place>,
+    /// There were namespaces that are not even counted.
+    more_places: bool,
+    /// Holds in all namespaces.
+    held: u64,
     pub(super) stories: Stories,
     pub(super) programs: Vec<String>,
     numbers: HashMap<String, u32>,
@@ -46,25 +62,91 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// The namespace of a run's host, with the range that its start line tells.
-    fn scene(&mut self, run: usize, netns: u32) -> Option<&mut Scene> {
+    /// The namespace of a run's host, with the range that its start line tells, where so many
+    /// incidents and holds more were seen; `None` where others had more of them.
+    fn scene(
+        &mut self,
+        run: usize,
+        netns: u32,
+        (incidents, held): (u64, u64),
+        at: i64,
+    ) -> Option<&mut Scene> {
         let told = self.runs.get(run)?;
         let key = (told.host.clone(), netns);
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None if self.scenes.len() < SCENES => {
+        let new = !self.places.contains_key(&key);
+        if new && self.places.len() >= PLACES {
+            self.more_places = true;
+            return None;
+        }
+        let place = self.places.entry(key.clone()).or_default();
+        place.incidents += incidents;
+        place.held += held;
+        let counts = (place.incidents, place.held);
+        let number = match place.scene {
+            Some(number) => number,
+            None => {
+                let number = self.room(counts)?;
+                let told = self.runs.get(run)?;
                 let mut scene = Scene::new(&told.host, netns, self.began.unwrap_or(0));
                 let mut ranges = told.start.iter().flat_map(|start| &start.namespaces);
                 if let Some(range) = ranges.find(|range| range.netns == netns) {
                     scene.range(range);
                 }
-                self.scenes.push(scene);
-                self.places.insert(key, self.scenes.len() - 1);
-                self.scenes.len() - 1
+                scene.only_since = (!new).then_some(at);
+                match self.scenes.get_mut(number) {
+                    Some(least) => *least = scene,
+                    None => self.scenes.push(scene),
+                }
+                self.places.entry(key).or_default().scene = Some(number);
+                number
             }
-            None => return None,
         };
-        self.scenes.get_mut(place)
+        let scene = self.scenes.get_mut(number)?;
+        (scene.incidents, scene.held) = counts;
+        Some(scene)
+    }
+
+    /// Where one more namespace is followed: instead of the one with least, if that has less than
+    /// half as much. Two that are alike must not take turns.
+    fn room(&mut self, counts: (u64, u64)) -> Option<usize> {
+        if self.scenes.len() < SCENES {
+            return Some(self.scenes.len());
+        }
+        let scenes = self.scenes.iter().enumerate();
+        let (number, least) =
+            scenes.min_by_key(|(_, scene)| weight((scene.incidents, scene.held)))?;
+        if weight(counts) <= weight((least.incidents, least.held)).saturating_mul(2) {
+            return None;
+        }
+        let key = (least.host.clone(), least.netns);
+        self.places.entry(key).or_default().scene = None;
+        Some(number)
+    }
+
+    /// What to know of the namespaces that are not drawn.
+    pub(super) fn not_drawn(&self, drawn: &[Scene]) -> Option<String> {
+        let is_drawn = |(host, netns): &(String, u32)| {
+            let mut drawn = drawn.iter();
+            drawn.any(|scene| scene.host == *host && scene.netns == *netns)
+        };
+        let rest = self.places.iter().filter(|(key, _)| !is_drawn(key));
+        let rest: Vec<&Place> = rest.map(|(_, place)| place).collect();
+        let most = rest.iter().map(|place| place.incidents).max()?;
+        let beyond = match self.more_places {
+            true => " Later ones are not even counted.",
+            false => "",
+        };
+        Some(format!(
+            "Not drawn: {}, of at most {} each.{beyond}",
+            counted(rest.len() as u64, "more network namespace"),
+            counted(most, "incident")
+        ))
+    }
+
+    /// Holds in namespaces that are not drawn.
+    pub(super) fn elsewhere(&self, drawn: &[Scene]) -> u64 {
+        let here = drawn.iter().map(|scene| scene.held);
+        self.held.saturating_sub(here.sum())
     }
 
     fn number(&mut self, program: &str) -> u32 {
@@ -82,11 +164,16 @@ impl Gathered {
 
     fn held(&mut self, run: usize, holding: &Holding) {
         let number = self.number(&holding.who.comm);
-        match self.scene(run, holding.netns) {
-            Some(scene) => scene.held(holding, number),
-            None => self.elsewhere += 1,
+        self.held += 1;
+        if let Some(scene) = self.scene(run, holding.netns, (0, 1), holding.until) {
+            scene.held(holding, number);
         }
     }
+}
+
+/// An incident weighs more than any number of holds.
+fn weight((incidents, held): (u64, u64)) -> u128 {
+    (u128::from(incidents) << 64) + u128::from(held)
 }
 
 /// A page in the making, which several runs write to.
@@ -107,6 +194,12 @@ pub struct Source {
 }
 
 impl Page {
+    /// Captures that were not read, each with the reason.
+    pub fn skipped(&self, skipped: &[String]) {
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.skipped = skipped.to_vec();
+    }
+
     /// The sink of one run.
     #[must_use]
     pub fn sink(&self, source: Source) -> PageSink {
@@ -170,7 +263,9 @@ impl PageSink {
                 let Source { run, host, .. } = &self.source;
                 gathered.stories.conflict(conflict, run, host, at);
                 let new = gathered.stories.incidents > before;
-                if let Some(scene) = gathered.scene(self.number, conflict.wanted.netns) {
+                let netns = conflict.wanted.netns;
+                let counts = (u64::from(new), 0);
+                if let Some(scene) = gathered.scene(self.number, netns, counts, at) {
                     scene.conflict(conflict, at, new);
                 }
             }
@@ -178,7 +273,7 @@ impl PageSink {
             Body::Refused(_) => gathered.refused += 1,
             Body::Assign(assign) => {
                 gathered.taken += 1;
-                if let Some(scene) = gathered.scene(self.number, assign.netns) {
+                if let Some(scene) = gathered.scene(self.number, assign.netns, (0, 0), at) {
                     let (port, transport) = (assign.local.port, assign.transport);
                     scene.taken(assign.origin, port, transport, &assign.process.comm);
                 }
@@ -200,7 +295,7 @@ impl Sink for PageSink {
         let page = self.page.clone();
         let mut gathered = page.0.lock().unwrap_or_else(PoisonError::into_inner);
         gathered.ended = gathered.ended.max(at);
-        if let Some(holding) = self.holdings.report(&report.body, at) {
+        for holding in self.holdings.report(&report.body, at) {
             gathered.held(self.number, &holding);
         }
         self.gather(&mut gathered, &report.body, at);

@@ -1,9 +1,9 @@
 //! Coordinates of a timeline: who held the ports that somebody wanted in vain.
 
 use super::chart::{Point, Rect, Stretch, round};
-use super::scene::{Contested, Mark, Scene, Span};
-use super::words::{text, time};
-use crate::report::TransportName;
+use super::scene::{ANY, Contested, Mark, Scene, Span};
+use super::words::{counted, text, time};
+use crate::export::holdings::End;
 
 /// Contested ports that are drawn.
 const DRAWN: usize = 24;
@@ -25,36 +25,46 @@ pub(super) struct Lane {
 pub(super) struct Row {
     pub(super) what: &'static str,
     pub(super) program: String,
-    pub(super) pid: u32,
+    pub(super) pid: Option<u32>,
     pub(super) from: String,
     pub(super) until: String,
 }
 
-/// The lanes of a scene's contested ports, those with most failures first, and how many are not
-/// drawn.
+/// The lanes of a scene's contested ports, those with most failures first, and what to know of those
+/// that are not drawn.
 pub(super) fn lanes(
     scene: &Scene,
     stretch: Stretch,
     class: &dyn Fn(&str) -> String,
-) -> (Vec<Lane>, usize) {
-    let mut ports: Vec<(&(u16, TransportName), &Contested)> = scene.contested.iter().collect();
-    ports.sort_by_key(|(port, contested)| (std::cmp::Reverse(contested.attempts), **port));
-    let hidden = ports.len().saturating_sub(DRAWN);
-    ports.truncate(DRAWN);
+) -> (Vec<Lane>, Option<String>) {
+    let ranks = scene.ranks();
     let mut y = 0.0;
-    let lanes = ports.into_iter().map(|((port, transport), contested)| {
-        let label = format!("{port}/{}", transport.word());
-        let lane = lane(label, y, contested, stretch, class);
+    let lanes = ranks.iter().take(DRAWN).filter_map(|(port, attempts)| {
+        let contested = scene.contested.get(port)?;
+        let label = match port {
+            (ANY, transport) => format!("any port/{}", transport.word()),
+            (port, transport) => format!("{port}/{}", transport.word()),
+        };
+        let lane = lane(label, y, (contested, *attempts), stretch, class);
         y += LANE;
-        lane
+        Some(lane)
     });
-    (lanes.collect(), hidden)
+    let lanes: Vec<Lane> = lanes.collect();
+    let rest = ranks.get(DRAWN..).unwrap_or_default();
+    let left_out = rest.first().map(|(_, most)| {
+        format!(
+            "Not drawn: {}, of at most {} each.",
+            counted(rest.len() as u64, "more port"),
+            counted(*most, "failed call")
+        )
+    });
+    (lanes, left_out)
 }
 
 fn lane(
     label: String,
     y: f64,
-    contested: &Contested,
+    (contested, attempts): (&Contested, u64),
     stretch: Stretch,
     class: &dyn Fn(&str) -> String,
 ) -> Lane {
@@ -75,11 +85,10 @@ fn lane(
     };
     let rects = spans.iter().map(|span| {
         let title = format!(
-            "{} ({}) held {label} from {} until {}",
-            text(&span.program),
-            span.pid,
+            "{} held {label} from {}, {}",
+            who(&span.program, span.pid),
             since(span),
-            time(span.until)
+            until(span)
         );
         bar((span.since, span.until), 10.0, class(&span.program), title)
     });
@@ -96,9 +105,8 @@ fn lane(
         x: stretch.x(mark.at),
         y: y + 7.0,
         title: format!(
-            "{} ({}) did not get {label} at {}",
-            text(&mark.program),
-            mark.pid,
+            "{} did not get {label} at {}",
+            who(&mark.program, mark.pid),
             time(mark.at)
         ),
     });
@@ -111,8 +119,8 @@ fn lane(
     Lane {
         rects: rest.into_iter().chain(rects).collect(),
         points: points.collect(),
-        attempts: contested.attempts,
-        left_out: rest_count + contested.attempts.saturating_sub(shown),
+        attempts,
+        left_out: rest_count + attempts.saturating_sub(shown),
         rows: rows.into_iter().map(|(_, row)| row).collect(),
         label,
         y,
@@ -126,13 +134,31 @@ fn since(span: &Span) -> String {
     }
 }
 
+fn until(span: &Span) -> String {
+    let time = time(span.until);
+    match span.end {
+        End::LetGo => format!("until {time}"),
+        End::Gone => format!("until {time} or earlier"),
+        End::TimeWait => format!("until {time}, when TIME_WAIT was over"),
+        End::Open => format!("still held at the end, {time}"),
+        End::NotSeen => format!("end not seen, still held at {time}"),
+    }
+}
+
+fn who(program: &str, pid: u32) -> String {
+    match pid {
+        0 => text(program),
+        _ => format!("{} ({pid})", text(program)),
+    }
+}
+
 fn held(span: &Span) -> Row {
     Row {
         what: "held",
         program: text(&span.program),
-        pid: span.pid,
+        pid: (span.pid > 0).then_some(span.pid),
         from: since(span),
-        until: time(span.until),
+        until: until(span),
     }
 }
 
@@ -140,7 +166,7 @@ fn wanted(mark: &Mark) -> Row {
     Row {
         what: "not got",
         program: text(&mark.program),
-        pid: mark.pid,
+        pid: Some(mark.pid),
         from: time(mark.at),
         until: String::new(),
     }

@@ -3,18 +3,18 @@
 
 use super::grid::Grid;
 use super::thinned::Thinned;
-use crate::export::holdings::{Holding, Who};
+use crate::export::holdings::{End, Holding, Since};
 use crate::report::{Conflict, NetnsRange, OriginName, TransportName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Ports whose holders are followed.
-pub(super) const CONTESTED: usize = 1_000;
+/// Ports whose holders are followed: those with most failures, and as many again that failed lately.
+const CONTESTED: usize = 500;
+/// Stands for any port of the range: the call found none.
+pub(super) const ANY: u16 = 0;
 /// Holds of one of them that are kept.
 const SPANS: usize = 200;
 /// Failures of one of them that are kept, drawn and listed, spread over all of them.
 const MARKS: usize = 60;
-/// Services that are remembered.
-const SERVICES: usize = 4_096;
 
 /// One namespace.
 #[derive(Debug)]
@@ -29,7 +29,11 @@ pub(super) struct Scene {
     pub(super) picked: Vec<u32>,
     pub(super) held: u64,
     pub(super) incidents: u64,
+    /// Others had more before: it is followed from then on.
+    pub(super) only_since: Option<i64>,
     pub(super) services: BTreeMap<(u16, TransportName), Service>,
+    /// Failures of every port: there are no more of them than ports.
+    pub(super) failed: HashMap<(u16, TransportName), u64>,
     pub(super) contested: HashMap<(u16, TransportName), Contested>,
 }
 
@@ -46,7 +50,6 @@ pub(super) struct Service {
 /// A port that was wanted in vain.
 #[derive(Debug, Default)]
 pub(super) struct Contested {
-    pub(super) attempts: u64,
     pub(super) spans: Vec<Span>,
     /// Those that were too many.
     pub(super) rest: Option<Rest>,
@@ -68,6 +71,7 @@ pub(super) struct Span {
     pub(super) pid: u32,
     pub(super) since: i64,
     pub(super) until: i64,
+    pub(super) end: End,
     /// Nobody saw its beginning.
     pub(super) since_before: bool,
 }
@@ -91,9 +95,31 @@ impl Scene {
             picked: Vec::new(),
             held: 0,
             incidents: 0,
+            only_since: None,
             services: BTreeMap::new(),
+            failed: HashMap::new(),
             contested: HashMap::new(),
         }
+    }
+
+    /// Every port that was wanted in vain and how often, those with most failures first. Any port
+    /// comes before them.
+    pub(super) fn ranks(&self) -> Vec<((u16, TransportName), u64)> {
+        let failed = self.failed.iter();
+        let mut ranks: Vec<_> = failed.map(|(port, failed)| (*port, *failed)).collect();
+        ranks.sort_by_key(|(port, failed)| (port.0 != ANY, std::cmp::Reverse(*failed), *port));
+        ranks
+    }
+
+    /// What the ports with most failures and the one that fails now leave no room for is forgotten.
+    /// A port that has most in the end is among them: others only come in front of it by failing.
+    fn forget_small(&mut self) {
+        if self.contested.len() < 2 * CONTESTED {
+            return;
+        }
+        let most = self.ranks().into_iter().take(CONTESTED);
+        let most: HashSet<_> = most.map(|(port, _)| port).collect();
+        self.contested.retain(|port, _| most.contains(port));
     }
 
     pub(super) fn range(&mut self, range: &NetnsRange) {
@@ -126,13 +152,7 @@ impl Scene {
     }
 
     fn service(&mut self, port: u16, transport: TransportName, program: &str) -> &mut Service {
-        let full = self.services.len() >= SERVICES;
-        let key = match full && !self.services.contains_key(&(port, transport)) {
-            // What comes too late is counted at port 0, which no service has.
-            true => (0, transport),
-            false => (port, transport),
-        };
-        let service = self.services.entry(key).or_default();
+        let service = self.services.entry((port, transport)).or_default();
         if service.program.is_empty() {
             program.clone_into(&mut service.program);
         }
@@ -141,77 +161,71 @@ impl Scene {
 
     /// A hold that is over, or was not when the run ended.
     pub(super) fn held(&mut self, holding: &Holding, number: u32) {
-        let Holding {
-            who,
-            transport,
-            local,
-            since,
-            until,
-            ..
-        } = holding;
-        self.held += 1;
-        self.grid.add(number, local.port, since.ns(), *until);
-        if let Some(contested) = self.contested.get_mut(&(local.port, *transport)) {
-            let before = matches!(since, crate::export::holdings::Since::Before(_));
-            contested.span(who, (since.ns(), *until), before);
+        let port = holding.local.port;
+        self.grid
+            .add(number, port, holding.since.ns(), holding.until);
+        if let Some(contested) = self.contested.get_mut(&(port, holding.transport)) {
+            contested.span(holding);
         }
     }
 
     /// A failed attempt; `new` is the first of its incident.
     pub(super) fn conflict(&mut self, conflict: &Conflict, at: i64, new: bool) {
-        self.incidents += u64::from(new);
         self.range
             .get_or_insert((conflict.range.low, conflict.range.high));
-        let Some(port) = conflict.wanted.port else {
-            return;
-        };
         let transport = conflict.wanted.transport;
         let program = &conflict.requester.comm;
-        if conflict.call == crate::report::Call::Bind {
+        if let (crate::report::Call::Bind, Some(port)) = (conflict.call, conflict.wanted.port) {
             self.service(port, transport, program).failed += u64::from(new);
         }
-        let key = (port, transport);
-        if self.contested.len() >= CONTESTED && !self.contested.contains_key(&key) {
-            return;
+        let key = (conflict.wanted.port.unwrap_or(ANY), transport);
+        *self.failed.entry(key).or_insert(0) += 1;
+        if !self.contested.contains_key(&key) {
+            self.forget_small();
         }
         let contested = self.contested.entry(key).or_default();
-        contested.attempts += 1;
         contested.marks.push(|| Mark {
             at,
             program: program.clone(),
             pid: conflict.requester.pid,
         });
         for holder in conflict.holders.iter().filter(|holder| holder.blocking) {
-            let Some(process) = holder.processes.first() else {
-                continue;
-            };
-            let ms = holder.held_ms.or(holder.held_at_least_ms);
-            let ns = ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
-            let since = at.saturating_sub(ns.saturating_mul(1_000_000));
-            let who = Who {
-                pid: process.pid,
-                start: process.start_time.clone().unwrap_or_default(),
-                comm: process.comm.clone(),
-            };
-            contested.span(&who, (since, at), holder.held_ms.is_none());
+            contested.span(&Holding::of_holder(holder, conflict, at));
         }
     }
 }
 
 /// A conflict tells since when in milliseconds: two spans of a process that begin so near are one.
-const NEAR: i64 = 5_000_000;
+const NEAR: u64 = 5_000_000;
+/// So is what follows a close, whose time a conflict tells in milliseconds as well.
+const MS: i64 = 1_000_000;
 
 impl Contested {
-    /// A hold is told at each failure, longer each time, and at its end.
-    fn span(&mut self, who: &Who, (since, until): (i64, i64), since_before: bool) {
+    /// A hold is told at each failure, longer each time, and at its end; what is left of it after
+    /// the close is told as another one.
+    fn span(&mut self, holding: &Holding) {
+        let Holding {
+            who,
+            since,
+            until,
+            end,
+            ..
+        } = holding;
+        let (since, until, end) = (since.ns(), *until, *end);
+        let since_before = matches!(holding.since, Since::Before(_));
         let same = self.spans.iter_mut().rev().find(|span| {
-            let near = span.since.abs_diff(since) <= NEAR as u64;
-            let both = span.since_before && since_before;
-            span.pid == who.pid && span.program == who.comm && (near || both)
+            let near = span.since.abs_diff(since) <= NEAR;
+            let meet =
+                since <= span.until.saturating_add(MS) && span.since <= until.saturating_add(MS);
+            span.pid == who.pid && span.program == who.comm && (near || meet)
         });
         if let Some(span) = same {
-            span.until = span.until.max(until);
-            span.since = span.since.min(since);
+            if until >= span.until {
+                (span.until, span.end) = (until, end);
+            }
+            if since < span.since {
+                (span.since, span.since_before) = (since, since_before);
+            }
             return;
         }
         if self.spans.len() >= SPANS {
@@ -230,6 +244,7 @@ impl Contested {
             pid: who.pid,
             since,
             until,
+            end,
             since_before,
         });
     }

@@ -18,6 +18,8 @@ use std::sync::PoisonError;
 const TALLY: usize = 15;
 /// Namespaces that are drawn.
 const DRAWN: usize = 4;
+/// Captures that were skipped and are named.
+const SKIPPED: usize = 10;
 /// Runs that are listed.
 const RUNS: usize = 100;
 
@@ -39,7 +41,7 @@ struct Html {
     stories_left_out: Option<String>,
     tallies: Vec<TallyView>,
     scenes: Vec<SceneView>,
-    scenes_left_out: usize,
+    scenes_left_out: Option<String>,
     ticks: Vec<Tick>,
     runs: Vec<RunView>,
     runs_left_out: usize,
@@ -55,9 +57,11 @@ struct TallyView {
 struct SceneView {
     number: usize,
     name: String,
+    /// From when on it is followed, if not from the beginning.
+    only_since: Option<String>,
     lanes: Vec<Lane>,
     lanes_height: f64,
-    lanes_left_out: usize,
+    lanes_left_out: Option<String>,
     chart: Option<RangeChart>,
     map: Option<RangeMap>,
 }
@@ -93,8 +97,8 @@ impl Html {
         let axis = Axis::of(began, ended);
         let (first, last) = gathered.events.unwrap_or((began, ended));
         let stretch = Stretch::new(first, last);
-        let warnings = warnings(&gathered);
-        let stories = std::mem::take(&mut gathered.stories);
+        let mut warnings = warnings(&gathered);
+        let mut stories = std::mem::take(&mut gathered.stories);
         let hosts = hosts(&gathered.runs);
         let figure = |count: u64, noun: &str| {
             let plural = if count == 1 { "" } else { "s" };
@@ -112,9 +116,9 @@ impl Html {
                 "By cause",
                 "Cause",
                 stories
-                    .causes
-                    .iter()
-                    .map(|(cause, count)| (cause.word(), *count))
+                    .causes()
+                    .into_iter()
+                    .map(|(cause, count)| (cause.word(), count))
                     .collect(),
             ),
             tally(
@@ -128,7 +132,7 @@ impl Html {
                 stories.holders.clone().into_iter().collect(),
             ),
         ];
-        let (told, left_out) = stories_told(stories.all, stories.untold);
+        let (told, left_out) = stories_told(&mut stories);
 
         let mut scenes = std::mem::take(&mut gathered.scenes);
         scenes.sort_by(|one, other| {
@@ -138,8 +142,15 @@ impl Html {
                 .then_with(|| one.host.cmp(&other.host))
                 .then(one.netns.cmp(&other.netns))
         });
-        let scenes_left_out = scenes.len().saturating_sub(DRAWN);
         scenes.truncate(DRAWN);
+        let scenes_left_out = gathered.not_drawn(&scenes);
+        let elsewhere = gathered.elsewhere(&scenes);
+        if elsewhere > 0 {
+            let holds = counted(elsewhere, "hold");
+            warnings.push(format!(
+                "In no chart: {holds} in network namespaces that are not drawn."
+            ));
+        }
         let mut largest: Vec<(u32, u64)> = Vec::new();
         for (program, amount) in scenes.iter().flat_map(|scene| scene.grid.programs()) {
             match largest.iter_mut().find(|(known, _)| *known == program) {
@@ -203,6 +214,11 @@ fn warnings(gathered: &Gathered) -> Vec<String> {
              what is missing is not known."
         ));
     }
+    let skipped = gathered.skipped.iter().take(SKIPPED);
+    warnings.extend(skipped.map(|why| format!("Skipped: {}.", text(why))));
+    if let Some(more @ 1..) = gathered.skipped.len().checked_sub(SKIPPED) {
+        warnings.push(format!("Skipped: {}.", counted(more as u64, "more file")));
+    }
     let mut redacted: Vec<&str> = runs
         .iter()
         .flat_map(|run| &run.redacted)
@@ -224,10 +240,6 @@ fn warnings(gathered: &Gathered) -> Vec<String> {
             "No port was seen taken or let go: the timelines rest on the conflicts alone."
                 .to_owned(),
         );
-    }
-    if gathered.elsewhere > 0 {
-        let holds = counted(gathered.elsewhere, "hold");
-        warnings.push(format!("{holds} in further namespaces are in no chart."));
     }
     warnings
 }
@@ -279,6 +291,7 @@ impl SceneView {
         Self {
             number,
             name: format!("{}, network namespace {}", text(&scene.host), scene.netns),
+            only_since: scene.only_since.map(time),
             lanes_height: height(lanes.len()),
             lanes,
             lanes_left_out,
