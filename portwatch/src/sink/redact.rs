@@ -4,6 +4,7 @@
 
 mod address;
 mod cmdline;
+mod find;
 mod numbers;
 #[cfg(test)]
 mod tests;
