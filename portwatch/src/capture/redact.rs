@@ -5,7 +5,7 @@
 //! output.
 
 use super::fact::{Answer, Fact, Question};
-use super::header::CaptureHeader;
+use super::header::{ADDRESS, CaptureHeader, KEYED};
 use crate::decode::blind::Seen;
 use crate::decode::event::{Comm, Holder, Owner, Socket};
 use crate::enrich::facts::{NetnsFacts, NetnsReach, ProcessFacts, RangeFacts};
@@ -22,6 +22,7 @@ pub struct Redaction {
     cmdline: bool,
     users: Option<UserNames>,
     texts: Texts,
+    keyed: bool,
 }
 
 impl Redaction {
@@ -48,6 +49,7 @@ impl Redaction {
             cmdline,
             users,
             texts,
+            keyed: key.is_some(),
         }
     }
 
@@ -63,8 +65,9 @@ impl Redaction {
     pub fn words(&self) -> Vec<String> {
         let words = [
             (self.cmdline, "cmdline"),
-            (self.texts.addresses.is_some(), "address"),
+            (self.texts.addresses.is_some(), ADDRESS),
             (self.users.is_some(), "uid"),
+            (self.texts.addresses.is_some() && self.keyed, KEYED),
         ];
         let said = words.into_iter().filter(|(said, _)| *said);
         said.map(|(_, word)| word.to_owned()).collect()

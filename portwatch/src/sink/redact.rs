@@ -50,6 +50,20 @@ impl Redact {
         self
     }
 
+    /// The same for a capture that was redacted: the pseudonyms of addresses in it stay.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        let addresses = &mut self.texts.addresses;
+        *addresses = addresses.take().map(Pseudonyms::once);
+        self
+    }
+
+    /// Addresses are replaced.
+    #[must_use]
+    pub fn hides_addresses(&self) -> bool {
+        self.texts.addresses.is_some()
+    }
+
     /// Redacts `report` in place.
     pub fn apply(&mut self, report: &mut Report) {
         match &mut report.body {

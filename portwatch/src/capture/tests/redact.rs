@@ -149,6 +149,23 @@ fn records_hold_no_address_in_a_name() {
 }
 
 #[test]
+fn the_header_tells_whether_there_was_a_key() {
+    let key = "00112233445566778899aabbccddeeff".parse().ok();
+    let words = |redaction: Redaction| redaction.words();
+    let address = || Redaction::new(false, true, false);
+    assert_eq!(words(address()), ["address"]);
+    assert_eq!(words(address().keyed(key)), ["address", "address-key"]);
+    assert_eq!(
+        words(Redaction::new(true, false, true).keyed(key)),
+        ["cmdline", "uid"]
+    );
+    let mut header = header();
+    address().keyed(key).header(&mut header);
+    assert!(header.has_pseudonyms() && header.is_keyed());
+    assert!(header.taken_out().eq(["address"]));
+}
+
+#[test]
 fn the_header_tells_no_filter_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
