@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends there")]
 
+#[path = "captures/redacted.rs"]
+mod redacted;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -26,6 +26,10 @@ pub(super) const PRELUDE: usize = 28;
 /// Bytes that a header's body has at most.
 pub(super) const HEADER_MAX: usize = 32 << 20;
 
+/// Words of [`CaptureHeader::redacted`]: addresses, and that their pseudonyms are from a key.
+pub(super) const ADDRESS: &str = "address";
+pub(super) const KEYED: &str = "address-key";
+
 /// The header's body: a map in `MessagePack`, so that fields can be added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaptureHeader {
@@ -60,6 +64,24 @@ impl CaptureHeader {
         let mut head = [0; MAGIC.len()];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
         read.is_ok() && head == MAGIC
+    }
+
+    /// What was taken out, in the words of `--redact`.
+    pub fn taken_out(&self) -> impl Iterator<Item = &str> {
+        let words = self.redacted.iter().map(String::as_str);
+        words.filter(|word| *word != KEYED)
+    }
+
+    /// Its addresses are pseudonyms.
+    #[must_use]
+    pub fn has_pseudonyms(&self) -> bool {
+        self.redacted.iter().any(|word| word == ADDRESS)
+    }
+
+    /// They are from a key. The first builds did not tell.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.redacted.iter().any(|word| word == KEYED)
     }
 
     /// The bytes that a file begins with.

@@ -86,7 +86,7 @@ impl Recorder {
         mut header: CaptureHeader,
         redaction: Redaction,
     ) -> Result<Self, CaptureError> {
-        header.redacted = redaction.words();
+        redaction.header(&mut header);
         let (jobs, work) = sync_channel(WAITING);
         let fate = Arc::new(Fate::default());
         let packer = Packer::new(&header.layouts);

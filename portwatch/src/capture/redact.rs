@@ -5,44 +5,59 @@
 //! output.
 
 use super::fact::{Answer, Fact, Question};
+use super::header::{ADDRESS, CaptureHeader, KEYED};
 use crate::decode::blind::Seen;
-use crate::decode::event::{Holder, Socket};
-use crate::enrich::facts::{ProcessFacts, RangeFacts};
-use crate::sink::redact::{Numbers, Pseudonyms, RedactKey};
+use crate::decode::event::{Comm, Holder, Owner, Socket};
+use crate::enrich::facts::{NetnsFacts, NetnsReach, ProcessFacts, RangeFacts};
+use crate::enrich::kernel_user::KernelUser;
+use crate::sink::redact::{Pseudonyms, RedactKey, Texts, UserNames, Users};
 use portwatch_common as wire;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wire::RecordKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Users begin here: no real one is as high on a usual machine. There are `USERS` of them.
-const FIRST_USER: u32 = 4_000_000_000;
-const USERS: u64 = 290_000_000;
-
 /// What is taken out.
 #[derive(Debug, Default)]
 pub struct Redaction {
     cmdline: bool,
-    users: Option<Numbers<u32>>,
-    addresses: Option<Pseudonyms>,
+    users: Option<UserNames>,
+    texts: Texts,
+    keyed: bool,
 }
 
 impl Redaction {
     /// Takes these out.
     #[must_use]
     pub fn new(cmdline: bool, address: bool, uid: bool) -> Self {
-        Self {
-            cmdline,
-            users: uid.then(|| Numbers::new(None)),
-            addresses: address.then(|| Pseudonyms::new(None)),
-        }
+        Self::of(cmdline, address, uid, None)
     }
 
     /// The same with pseudonyms that every run with this key gives.
     #[must_use]
-    pub fn keyed(mut self, key: Option<RedactKey>) -> Self {
-        self.users = self.users.map(|_| Numbers::new(key));
-        self.addresses = self.addresses.map(|_| Pseudonyms::new(key));
-        self
+    pub fn keyed(self, key: Option<RedactKey>) -> Self {
+        let (address, uid) = (self.texts.addresses.is_some(), self.users.is_some());
+        Self::of(self.cmdline, address, uid, key)
+    }
+
+    fn of(cmdline: bool, address: bool, uid: bool, key: Option<RedactKey>) -> Self {
+        let users = uid.then(|| UserNames::new(key));
+        let texts = Texts {
+            addresses: address.then(|| Pseudonyms::new(key)),
+            users: users.clone().map(Users::Named),
+        };
+        Self {
+            cmdline,
+            users,
+            texts,
+            keyed: key.is_some(),
+        }
+    }
+
+    /// The header tells what is taken out, and nothing of it.
+    pub(super) fn header(&self, header: &mut CaptureHeader) {
+        header.redacted = self.words();
+        self.texts.filters(&mut header.filtered);
+        self.texts.filters(&mut header.begin.start.filters);
     }
 
     /// In words, for the header; empty = nothing.
@@ -50,8 +65,9 @@ impl Redaction {
     pub fn words(&self) -> Vec<String> {
         let words = [
             (self.cmdline, "cmdline"),
-            (self.addresses.is_some(), "address"),
+            (self.texts.addresses.is_some(), ADDRESS),
             (self.users.is_some(), "uid"),
+            (self.texts.addresses.is_some() && self.keyed, KEYED),
         ];
         let said = words.into_iter().filter(|(said, _)| *said);
         said.map(|(_, word)| word.to_owned()).collect()
@@ -59,7 +75,7 @@ impl Redaction {
 
     /// Records hold neither: they need not be looked at.
     pub(super) fn spares_records(&self) -> bool {
-        self.users.is_none() && self.addresses.is_none()
+        !self.texts.hides()
     }
 
     /// A record of this build's layout; one that cannot be read is emptied but for its header.
@@ -121,15 +137,35 @@ impl Redaction {
         }
         match &mut fact.answer {
             Answer::Process(Some(process)) => self.process(process),
-            Answer::Cgroup(Some(path)) => self.text(path),
+            Answer::Cgroup(Some(text)) | Answer::Device(Some(text)) => self.texts.text(text),
+            Answer::Users(Some(users)) => {
+                for (_, user) in users {
+                    self.comm(&mut user.comm);
+                }
+            }
+            Answer::Netns(NetnsFacts {
+                reserved: _,
+                reach: Some(NetnsReach::Path(path)),
+            }) => self.texts.text(path),
             Answer::Range(Some(RangeFacts { groups, .. })) => {
-                groups
-                    .iter_mut()
-                    .for_each(|group| self.holder(&mut group.holder));
+                for group in groups {
+                    self.holder(&mut group.holder);
+                    for user in &mut group.users {
+                        self.comm(&mut user.comm);
+                    }
+                }
+            }
+            Answer::KernelUser(Some(KernelUser {
+                kind: _,
+                name,
+                address,
+            })) => {
+                self.texts.text(name);
+                *address = address.map(|address| self.address(address));
             }
             Answer::Closers(closers) => {
                 for (_, closer) in closers {
-                    closer.uid = self.user(closer.uid);
+                    self.closer(closer);
                 }
             }
             Answer::Port(Some(port)) => port.sockets.iter_mut().for_each(|seen| self.seen(seen)),
@@ -137,12 +173,15 @@ impl Redaction {
             | Answer::Cgroup(None)
             | Answer::Range(None)
             | Answer::Port(None)
-            | Answer::Users(_)
-            | Answer::Netns(_)
+            | Answer::Users(None)
+            | Answer::Netns(NetnsFacts {
+                reserved: _,
+                reach: None | Some(NetnsReach::Process(_)),
+            })
             | Answer::TimeWaitLeft(_)
             | Answer::SeesProcesses(_)
-            | Answer::KernelUser(_)
-            | Answer::Device(_) => {}
+            | Answer::KernelUser(None)
+            | Answer::Device(None) => {}
         }
     }
 
@@ -163,28 +202,74 @@ impl Redaction {
     }
 
     fn process(&mut self, process: &mut ProcessFacts) {
-        process.uid = process.uid.map(|uid| self.user(uid));
+        let ProcessFacts {
+            tgid: _,
+            start: _,
+            comm,
+            ppid: _,
+            session: _,
+            group: _,
+            forked_only: _,
+            uid,
+            exe,
+            cmdline,
+            cmdline_truncated,
+            cgroup,
+            systemd_unit,
+            socket_unit,
+            container,
+            container_runtime: _,
+            container_name,
+            pod_uid: _,
+        } = process;
+        *uid = uid.map(|uid| self.user(uid));
         if self.cmdline {
-            process.cmdline = None;
-            process.cmdline_truncated = false;
+            (*cmdline, *cmdline_truncated) = (None, false);
         }
-        for argument in process.cmdline.iter_mut().flatten() {
-            if let Ok(mut text) = String::from_utf8(argument.clone()) {
-                self.text(&mut text);
-                *argument = text.into_bytes();
-            }
-        }
-        let unit = process.systemd_unit.iter_mut().flatten();
-        for text in process.cgroup.iter_mut().chain(unit) {
-            self.text(text);
-        }
+        self.comm(comm);
+        exe.iter_mut()
+            .chain(cmdline.iter_mut().flatten())
+            .for_each(|bytes| self.texts.bytes(bytes));
+        cgroup
+            .iter_mut()
+            .chain(systemd_unit.iter_mut().flatten())
+            .chain(socket_unit)
+            .chain(container.iter_mut().flatten())
+            .chain(container_name)
+            .for_each(|text| self.texts.text(text));
     }
 
     fn holder(&mut self, holder: &mut Holder) {
         self.socket(&mut holder.socket);
         if let Some(owner) = &mut holder.owner {
-            owner.uid = self.user(owner.uid);
+            self.closer(owner);
         }
+    }
+
+    fn closer(&mut self, owner: &mut Owner) {
+        owner.uid = self.user(owner.uid);
+        self.comm(&mut owner.comm);
+    }
+
+    fn comm(&self, comm: &mut Comm) {
+        if let Some(hidden) = self.texts.comm(comm.bytes()) {
+            *comm = Comm::from(hidden.as_bytes());
+        }
+    }
+
+    /// The same as it stands in a record; what a longer name left behind its end goes too.
+    fn name(&self, words: &mut [u64; 2]) {
+        if !self.texts.hides() {
+            return;
+        }
+        let old = words.as_bytes().split(|byte| *byte == 0);
+        let old = old.into_iter().next().unwrap_or_default();
+        let hidden = self.texts.comm(old).map(String::into_bytes);
+        let name = hidden.unwrap_or_else(|| old.to_vec());
+        let mut new = [0; 2];
+        let bytes = new.as_mut_bytes().iter_mut();
+        bytes.zip(name).for_each(|(byte, of_name)| *byte = of_name);
+        *words = new;
     }
 
     fn seen(&mut self, seen: &mut Seen) {
@@ -195,11 +280,13 @@ impl Redaction {
 
     fn task(&mut self, task: &mut wire::Task) {
         task.uid = self.user(task.uid);
+        self.name(&mut task.comm);
     }
 
     fn owner(&mut self, owner: &mut wire::Owner) {
         if owner.source != wire::OwnerSource::NONE {
             owner.uid = self.user(owner.uid);
+            self.name(&mut owner.comm);
         }
     }
 
@@ -242,34 +329,14 @@ impl Redaction {
         }
     }
 
-    fn address(&mut self, address: IpAddr) -> IpAddr {
-        match &mut self.addresses {
-            Some(names) => names.of(address),
-            None => address,
-        }
+    fn address(&self, address: IpAddr) -> IpAddr {
+        self.texts.address(address)
     }
 
-    fn text(&mut self, text: &mut String) {
-        if let Some(names) = &mut self.addresses {
-            names.replace(text);
-        }
-    }
-
-    /// root stays root: that it is asks for nothing.
-    fn user(&mut self, uid: u32) -> u32 {
-        let Some(users) = &mut self.users else {
-            return uid;
-        };
-        match uid {
-            0 => 0,
-            _ => {
-                // Those that come after too many share the last one.
-                let number = match users.of(uid, &uid.to_le_bytes(), USERS) {
-                    0 => USERS,
-                    number => number - 1,
-                };
-                FIRST_USER.saturating_add(u32::try_from(number).unwrap_or(0))
-            }
+    fn user(&self, uid: u32) -> u32 {
+        match &self.users {
+            Some(users) => users.of(uid),
+            None => uid,
         }
     }
 }

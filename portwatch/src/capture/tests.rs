@@ -7,6 +7,7 @@ mod live;
 mod made;
 mod moody;
 mod pack;
+mod redact;
 mod write;
 
 use super::block::{CLOSED, Codec, Content, Framer};

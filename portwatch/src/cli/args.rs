@@ -111,20 +111,15 @@ impl Cli {
                 .settle(inner)
                 .map_err(|text| definition.error(clap::error::ErrorKind::ArgumentConflict, text))?;
         }
-        match cli.to_run() {
-            Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => {
-                if let Some(text) = watch.contradiction() {
-                    let kind = clap::error::ErrorKind::ArgumentConflict;
-                    return Err(definition.error(kind, text));
-                }
-            }
-            Run::Export(export) => {
-                if let Some(text) = export.contradiction() {
-                    let kind = clap::error::ErrorKind::ArgumentConflict;
-                    return Err(definition.error(kind, text));
-                }
-            }
-            Run::Replay(_) | Run::Report(_) | Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => {}
+        let contradiction = match cli.to_run() {
+            Run::Watch(watch) | Run::Run(RunArgs { watch, .. }) => watch.contradiction(),
+            Run::Export(export) => export.contradiction(),
+            Run::Replay(replay) => replay.show.redact.contradiction(),
+            Run::Report(report) => report.redact.contradiction(),
+            Run::Demo(_) | Run::Doctor(_) | Run::Generate(_) => None,
+        };
+        if let Some(text) = contradiction {
+            return Err(definition.error(clap::error::ErrorKind::ArgumentConflict, text));
         }
         Ok(cli)
     }

@@ -40,12 +40,12 @@ pub(super) fn run(args: &ReportArgs) -> Result<Status> {
 }
 
 fn source(header: &CaptureHeader, args: &ReportArgs) -> Source {
-    let mut redacted = header.redacted.clone();
-    redacted.extend(args.redact.words().map(str::to_owned));
+    let taken_out = header.taken_out().map(str::to_owned);
+    let hidden = args.redact.words().map(str::to_owned);
     Source {
         host: header.host.clone(),
         run: header.run.clone(),
-        redacted,
+        redacted: taken_out.chain(hidden).collect(),
         filtered: !header.filtered.is_empty(),
     }
 }

@@ -59,8 +59,10 @@ impl Playback {
         }
         let several = found.len() > 1;
         let mut told = 0_u32;
+        let mut names = Names::default();
         let mut stages = |header: &CaptureHeader, answers: Answers| {
             about(header);
+            names.come(header, self.redact.hides_addresses());
             told += 1;
             let sink = sinks(header, several || told > 1);
             self.stages(header, answers, sink)
@@ -126,11 +128,16 @@ impl Playback {
             filters: self.selection.told(),
             ..begin.start.clone()
         };
+        let redact = self.redact.clone();
+        let redact = match header.has_pseudonyms() {
+            true => redact.once(),
+            false => redact,
+        };
         let pipeline = Pipeline::new(
             Box::new(answers),
             correlator,
             Filter::new(self.selection.clone()),
-            self.redact.clone(),
+            redact,
             sink,
             begin.started,
         );
@@ -151,10 +158,7 @@ fn many_files() {
 /// What the reader of a replay should know before its first line.
 fn about(header: &CaptureHeader) {
     let CaptureHeader {
-        filtered,
-        redacted,
-        begin,
-        ..
+        filtered, begin, ..
     } = header;
     let now = env!("CARGO_PKG_VERSION");
     if begin.start.version != now {
@@ -173,11 +177,39 @@ fn about(header: &CaptureHeader) {
             filters.join(" ")
         );
     }
+    let redacted: Vec<&str> = header.taken_out().collect();
     if !redacted.is_empty() {
         log::warn!(
             "{} were taken out when this was captured",
             redacted.join(", ")
         );
+    }
+}
+
+/// Whose pseudonyms of addresses come into one output.
+#[derive(Debug, Default)]
+struct Names {
+    numbered: u32,
+    others: u32,
+    said: bool,
+}
+
+impl Names {
+    /// Those of one more run. `given`: of an address that is none the output has a pseudonym as well.
+    fn come(&mut self, header: &CaptureHeader, given: bool) {
+        match header.has_pseudonyms() {
+            true if header.is_keyed() => self.others += 1,
+            true => self.numbered += 1,
+            false => self.others += u32::from(given),
+        }
+        if !self.said && self.numbered > 0 && self.numbered + self.others > 1 {
+            self.said = true;
+            log::warn!(
+                "addresses were numbered when a run was captured, and other runs have pseudonyms \
+                 too: across runs one pseudonym may stand for several addresses; captured with \
+                 --redact-key they can be compared"
+            );
+        }
     }
 }
 

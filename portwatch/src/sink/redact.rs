@@ -4,24 +4,27 @@
 
 mod address;
 mod cmdline;
+mod find;
 mod numbers;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod uid;
 
 pub use cmdline::Cmdline;
 
 use crate::report::{Body, Conflict, Endpoint, HolderProcess, Process, Report, Wanted};
 pub(crate) use address::Pseudonyms;
-pub(crate) use numbers::Numbers;
 pub use numbers::{RedactKey, RedactKeyError};
+pub(crate) use texts::Texts;
+pub(crate) use uid::{UserNames, Users};
 
 /// Takes things out of reports. Clones give the same pseudonyms.
 #[derive(Clone, Debug)]
 pub struct Redact {
     cmdline: Cmdline,
     uid: bool,
-    addresses: Option<Pseudonyms>,
+    texts: Texts,
 }
 
 impl Redact {
@@ -32,22 +35,42 @@ impl Redact {
         Self {
             cmdline,
             uid,
-            addresses: address.then(|| Pseudonyms::new(None)),
+            texts: Texts {
+                addresses: address.then(|| Pseudonyms::new(None)),
+                users: uid.then_some(Users::Word),
+            },
         }
     }
 
     /// The same with pseudonyms that every run with this key gives.
     #[must_use]
     pub fn keyed(mut self, key: Option<RedactKey>) -> Self {
-        self.addresses = self.addresses.map(|_| Pseudonyms::new(key));
+        let addresses = &mut self.texts.addresses;
+        *addresses = addresses.take().map(|_| Pseudonyms::new(key));
         self
+    }
+
+    /// The same for a capture that was redacted: the pseudonyms of addresses in it stay.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        let addresses = &mut self.texts.addresses;
+        *addresses = addresses.take().map(Pseudonyms::once);
+        self
+    }
+
+    /// Addresses are replaced.
+    #[must_use]
+    pub fn hides_addresses(&self) -> bool {
+        self.texts.addresses.is_some()
     }
 
     /// Redacts `report` in place.
     pub fn apply(&mut self, report: &mut Report) {
         match &mut report.body {
-            // These tell of the tracer, the losses and the counts: nothing of anyone.
-            Body::Start(_) | Body::Lost(_) | Body::Summary(_) => {}
+            // Nothing else in it is of anyone.
+            Body::Start(start) => self.texts.filters(&mut start.filters),
+            // These tell of the losses and the counts.
+            Body::Lost(_) | Body::Summary(_) => {}
             Body::Conflict(conflict) => self.conflict(conflict),
             Body::Resolved(resolved) => {
                 self.wanted(&mut resolved.wanted);
@@ -79,6 +102,9 @@ impl Redact {
             self.endpoints(&mut holder.local, holder.peer.as_mut());
             if self.uid {
                 holder.uid = None;
+            }
+            for text in [&mut holder.device, &mut holder.kernel_user] {
+                text.iter_mut().for_each(|text| self.text(text));
             }
             holder
                 .processes
@@ -117,6 +143,10 @@ impl Redact {
         if let Some(destination) = &mut wanted.destination {
             self.text(&mut destination.address);
         }
+        let device = wanted.device.iter_mut().flatten();
+        for text in wanted.netns_path.iter_mut().chain(device) {
+            self.text(text);
+        }
     }
 
     fn endpoints(&mut self, local: &mut Endpoint, peer: Option<&mut Endpoint>) {
@@ -126,11 +156,8 @@ impl Redact {
         }
     }
 
-    /// Replaces the addresses that stand anywhere in `text`.
-    fn text(&mut self, text: &mut String) {
-        if let Some(addresses) = &mut self.addresses {
-            addresses.replace(text);
-        }
+    fn text(&self, text: &mut String) {
+        self.texts.text(text);
     }
 
     /// Fields of both kinds of processes; raw bytes would tell what the text no longer does.
@@ -147,28 +174,26 @@ impl Redact {
             cgroup,
             unit,
             socket_unit,
+            container,
+            container_name,
         } = shared;
         self.cmdline.apply(cmdline, cmdline_bytes, truncated);
-        if self.addresses.is_some() {
-            self.text(comm);
-            exe.iter_mut()
-                .chain(cmdline.iter_mut().flatten())
-                .for_each(|text| self.text(text));
-            cgroup
-                .iter_mut()
-                .chain(unit.iter_mut().flatten())
-                .chain(socket_unit.iter_mut())
-                .for_each(|text| self.text(text));
-            (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
-        }
         if self.uid {
             *uid = None;
-            cgroup
-                .iter_mut()
-                .chain(unit.iter_mut().flatten())
-                .chain(socket_unit.iter_mut())
-                .for_each(uid::hide);
         }
+        if !self.texts.hides() {
+            return;
+        }
+        self.text(comm);
+        exe.iter_mut()
+            .chain(cmdline.iter_mut().flatten())
+            .chain(cgroup)
+            .chain(unit.iter_mut().flatten())
+            .chain(socket_unit)
+            .chain(container.iter_mut().flatten())
+            .chain(container_name)
+            .for_each(|text| self.text(text));
+        (*comm_bytes, *exe_bytes, *cmdline_bytes) = (None, None, None);
     }
 
     fn process(&mut self, process: &mut Process) {
@@ -188,9 +213,9 @@ impl Redact {
             cgroup,
             systemd_unit: unit,
             socket_unit,
-            container: _,
+            container,
             container_runtime: _,
-            container_name: _,
+            container_name,
             pod_uid: _,
         } = process;
         self.shared(Shared {
@@ -205,6 +230,8 @@ impl Redact {
             cgroup,
             unit,
             socket_unit,
+            container,
+            container_name,
         });
     }
 
@@ -223,9 +250,9 @@ impl Redact {
             cgroup,
             systemd_unit: unit,
             socket_unit,
-            container: _,
+            container,
             container_runtime: _,
-            container_name: _,
+            container_name,
             pod_uid: _,
             has_socket: _,
             alive: _,
@@ -243,6 +270,8 @@ impl Redact {
             cgroup,
             unit,
             socket_unit,
+            container,
+            container_name,
         });
     }
 }
@@ -259,4 +288,6 @@ struct Shared<'a> {
     cgroup: &'a mut Option<String>,
     unit: &'a mut Option<Option<String>>,
     socket_unit: &'a mut Option<String>,
+    container: &'a mut Option<Option<String>>,
+    container_name: &'a mut Option<String>,
 }

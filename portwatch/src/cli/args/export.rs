@@ -64,9 +64,11 @@ pub enum ExportFormat {
 
 impl ExportArgs {
     /// Two options that cannot both be meant.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
+    pub(super) fn contradiction(&self) -> Option<String> {
         let table = matches!(self.format, ExportFormat::Parquet | ExportFormat::Csv);
-        (self.partition && !table).then_some("--partition is for tables: --format parquet or csv")
+        let partition = "--partition is for tables: --format parquet or csv";
+        let of_format = (self.partition && !table).then(|| partition.to_owned());
+        of_format.or_else(|| self.redact.contradiction())
     }
 }
 

@@ -47,6 +47,15 @@ impl RedactArgs {
         self.redact.contains(&choice)
     }
 
+    /// A key that nothing is made from: the output would be in clear.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let used = self.hides(RedactChoice::Address) || self.hides(RedactChoice::Uid);
+        (self.redact_key.is_some() && !used).then(|| {
+            "--redact-key (or PORTWATCH_REDACT_KEY) hides nothing alone: add `--redact address`"
+                .to_owned()
+        })
+    }
+
     /// What is left out, in the words of the option.
     pub fn words(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.redact.iter().map(|choice| match choice {

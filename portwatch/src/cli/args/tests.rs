@@ -201,6 +201,29 @@ fn bad_values_are_told_with_the_way_out() {
 }
 
 #[test]
+fn a_key_alone_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "00112233445566778899aabbccddeeff").unwrap();
+    let key = file.path().display().to_string();
+    for command in [
+        &[][..],
+        &["watch"],
+        &["replay", "a"],
+        &["export", "--format", "csv", "a"],
+        &["report", "a"],
+    ] {
+        let with = |redact: &[&'static str]| {
+            let line = [command, &["--redact-key", &key], redact].concat();
+            Cli::read([&["portwatch"], &line[..]].concat())
+        };
+        let text = with(&[]).unwrap_err().to_string();
+        assert!(text.contains("add `--redact address`"), "{text}");
+        assert!(with(&["--redact", "cmdline"]).is_err());
+        assert!(with(&["--redact", "address"]).is_ok());
+    }
+}
+
+#[test]
 fn lengths_of_time() {
     let ms = |text| duration(text).map(|time| time.as_millis()).ok();
     for (text, length) in [

@@ -30,6 +30,11 @@ pub struct WatchArgs {
 impl WatchArgs {
     /// Two options that cannot both be meant.
     pub(super) fn contradiction(&self) -> Option<String> {
+        let of_key = self.show.redact.contradiction();
+        of_key.or_else(|| self.uncounted())
+    }
+
+    fn uncounted(&self) -> Option<String> {
         let option = match (&self.limits.max_conflicts, self.limits.fail_on_conflict) {
             (Some(_), _) => "--max-conflicts",
             (None, true) => "--fail-on-conflict",
