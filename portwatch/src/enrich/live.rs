@@ -10,7 +10,7 @@ use super::facts::{
 use super::kernel_user::{self, KernelUser};
 use super::netns::Namespaces;
 use super::proc::Proc;
-pub use super::scan::{Descriptor, ProcScan, SocketFinder, Users, withholding};
+pub use super::scan::{Descriptor, ProcScan, SocketFinder, Users};
 use super::{clock, range, scan, sock_diag};
 use crate::decode::event::{Ktime, NetnsId, Owner, Tgid, Transport};
 use std::collections::HashMap;

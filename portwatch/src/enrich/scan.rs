@@ -178,21 +178,6 @@ impl SocketFinder for ProcScan {
     }
 }
 
-/// The processes below a /proc that have descriptors and do not show what they are of.
-#[must_use]
-pub fn withholding(root: &Path) -> Vec<Tgid> {
-    let denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
-    let withholds = |tgid: &Tgid| match std::fs::read_dir(root.join(format!("{}/fd", tgid.0))) {
-        // All are shown or none: one is enough.
-        Ok(mut links) => links
-            .find_map(Result::ok)
-            .is_some_and(|link| socket_inode(&link.path()).is_err_and(denied)),
-        Err(error) => denied(error),
-    };
-    let all = processes(root).into_iter().flatten();
-    all.filter(withholds).collect()
-}
-
 /// Every process below a /proc, in its order (ascending); `None` if it cannot be listed.
 pub(super) fn processes(root: &Path) -> Option<impl Iterator<Item = Tgid> + use<>> {
     let entries = std::fs::read_dir(root).ok()?;

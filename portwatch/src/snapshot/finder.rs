@@ -1,26 +1,19 @@
 //! Who has a socket now, by the descriptor iterator: some twenty times faster than reading /proc.
 
 use super::{Scanner, range};
-use crate::decode::event::Tgid;
 use crate::decode::event::{Holder, Owner};
 use crate::enrich::facts::{RangeQuestion, SocketUser};
-use crate::enrich::live::{Descriptor, ProcScan, SocketFinder, Users, withholding};
+use crate::enrich::live::{Descriptor, ProcScan, SocketFinder, Users};
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// IPPROTO_UDP.
 const UDP: u16 = 17;
-
-/// For so long it is known which processes hide their descriptors.
-const HIDDEN_FRESH: Duration = Duration::from_secs(1);
 
 /// Asks the kernel; falls back to /proc where the iterator cannot be read.
 pub struct IteratorFinder {
     scanner: Scanner,
     fallback: ProcScan,
-    /// Processes whose descriptors /proc withholds, and when that was read.
-    withholding: Option<(Instant, Vec<Tgid>)>,
 }
 
 impl IteratorFinder {
@@ -30,21 +23,7 @@ impl IteratorFinder {
         Self {
             scanner,
             fallback: ProcScan::new(Path::new("/proc")),
-            withholding: None,
         }
-    }
-
-    /// Some process hides its descriptors from the iterator too. The iterator shows every process by
-    /// itself (kernel/bpf/task_iter.c:task_file_seq_get_next, Linux 6.18); a kernel that withholds
-    /// process 1 everywhere was met. One that /proc withholds and of which the iterator shows a socket is
-    /// not hidden.
-    fn hides(&mut self, shown: &HashSet<Tgid>) -> bool {
-        let fresh = |(at, _): &(Instant, Vec<Tgid>)| at.elapsed() < HIDDEN_FRESH;
-        let known = self.withholding.take().filter(fresh);
-        let (_, all) = self
-            .withholding
-            .insert(known.unwrap_or_else(|| (Instant::now(), withholding(Path::new("/proc")))));
-        all.iter().any(|tgid| !shown.contains(tgid))
     }
 }
 
@@ -114,7 +93,6 @@ impl SocketFinder for IteratorFinder {
                 return self.fallback.users(inodes);
             }
         };
-        let shown: HashSet<Tgid> = found.iter().map(|found| found.task.tgid).collect();
         let wanted: HashSet<u64> = inodes.iter().copied().collect();
         let mut seen = HashSet::new();
         let users = found.into_iter().filter_map(|found| {
@@ -131,11 +109,9 @@ impl SocketFinder for IteratorFinder {
                 },
             })
         });
-        let mut users = Users {
+        Users {
             found: users.collect(),
             withheld: false,
-        };
-        users.withheld = !users.missing(inodes).is_empty() && self.hides(&shown);
-        users
+        }
     }
 }
