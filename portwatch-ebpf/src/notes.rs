@@ -34,6 +34,8 @@ pub(crate) mod function {
     pub(crate) const UDP_GET_PORT: u64 = 4;
     /// `inet_hash_connect` and `inet6_hash_connect`; the argument is the port before the call.
     pub(crate) const HASH_CONNECT: u64 = 5;
+    /// The same where a return probe ends it, which may not run: see `kprobe::ended`.
+    pub(crate) const HASH_CONNECT_PROBED: u64 = 7;
     /// A system call, where its end cannot read the saved registers; the first argument stands where
     /// the socket would.
     pub(crate) const SYSTEM_CALL: u64 = 6;

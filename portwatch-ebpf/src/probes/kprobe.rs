@@ -34,7 +34,7 @@ fn begin(hook: u32, function: u64, sk: u64, argument: u64) {
 pub(super) fn ended(task: u64) {
     left(HookId::CSK_GET_PORT, function::CSK_GET_PORT, task);
     left(HookId::UDP_GET_PORT, function::UDP_GET_PORT, task);
-    left(HookId::HASH_CONNECT, function::HASH_CONNECT, task);
+    left(HookId::HASH_CONNECT, function::HASH_CONNECT_PROBED, task);
 }
 
 #[inline(always)]
@@ -106,7 +106,12 @@ pub(crate) fn kr_udp_get_port(ctx: RetProbeContext) -> u32 {
 pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
     let sk = argument(&ctx, 1);
     let port = u64::from(sock::port(sk));
-    begin(HookId::HASH_CONNECT, function::HASH_CONNECT, sk, port);
+    begin(
+        HookId::HASH_CONNECT,
+        function::HASH_CONNECT_PROBED,
+        sk,
+        port,
+    );
     0
 }
 
@@ -114,7 +119,7 @@ pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 #[inline(always)]
 pub(crate) fn kr_hash_connect(ctx: RetProbeContext) -> u32 {
-    if let Some(note) = end(function::HASH_CONNECT) {
+    if let Some(note) = end(function::HASH_CONNECT_PROBED) {
         hash_connected::<10>(note.sk, note.argument != 0, ctx.ret::<i32>());
     }
     0
