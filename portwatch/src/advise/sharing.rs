@@ -61,16 +61,18 @@ pub(super) fn inherited(conflict: &Conflict, holder: &Holder, ground: &Ground) -
     )
 }
 
-/// No process has the descriptor.
+/// No process was found to have the descriptor. A kernel may hide one even from its own iterators, so
+/// that nobody has it is never said.
 pub(super) fn in_flight(holder: &Holder) -> String {
     let whose = match holder.processes.first() {
         Some(first) => format!(", opened by {},", process(first)),
         None => String::new(),
     };
     format!(
-        "a socket at {} ({}){whose} has the port, and no process has its descriptor: it is in a \
-         message that nobody has read (SCM_RIGHTS), registered in an io_uring, in a call of a \
-         thread that still waits on it, or its process is just ending",
+        "a socket at {} ({}){whose} has the port, and no process that can be seen has its \
+         descriptor: it is in a message that nobody has read (SCM_RIGHTS), registered in an \
+         io_uring, in a call of a thread that still waits on it, its process is just ending, or \
+         this kernel hides that process",
         endpoint(&holder.local),
         state(holder.state)
     )

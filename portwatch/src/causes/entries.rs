@@ -172,9 +172,11 @@ pub(super) fn of(cause: Cause) -> Entry {
             ],
         },
         Cause::DescriptorInFlight => Entry {
-            means: "a socket whose descriptor no process has",
+            means: "a socket whose descriptor no process is seen to have",
             arises: "It was sent over a Unix socket (SCM_RIGHTS) and nobody has read the message, or \
-                     it is registered in an io_uring and closed otherwise.",
+                     it is registered in an io_uring and closed otherwise. Some hardened kernels \
+                     hide a process, process 1 for instance, even from their own iterators: what \
+                     that has looks the same.",
             see: STATE,
             shows: "A row without a process.",
             mend: &[

@@ -19,7 +19,7 @@ fn process() -> ProcessFacts {
     let name = Comm::from(&b"at 10.55.0.1"[..]);
     ProcessFacts {
         uid: Some(4242),
-        exe: Some(b"/work/x/10.55.0.1/python3".to_vec()),
+        exe: Some(b"/srv/10.55.0.1/python3".to_vec()),
         cmdline: Some(vec![b"peer=10.9.8.4\xff".to_vec()]),
         cgroup: Some("/user.slice/user-4242.slice/user@4242.service/a".to_owned()),
         systemd_unit: Some(Some("user@4242.service".to_owned())),

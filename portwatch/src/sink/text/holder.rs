@@ -79,8 +79,8 @@ pub(super) fn processes(holder: &Holder) -> String {
         text.push_str(match holder.kind {
             HolderKind::Kernel => "the kernel itself",
             HolderKind::InFlight => {
-                "no process: the descriptor is in an unread message or an io_uring, or its process \
-                 is just ending"
+                "no process that can be seen: the descriptor is in an unread message or an io_uring, \
+                 or its process is just ending, or hidden"
             }
             HolderKind::Listener
             | HolderKind::Connection
