@@ -12,6 +12,7 @@ mod build;
 mod debian;
 mod lint;
 mod machine;
+mod report;
 mod run;
 mod setup;
 mod step;

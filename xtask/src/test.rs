@@ -4,19 +4,18 @@
 //! listed at the end, and in a continuous-integration run (`CI=true`) they are a failure: there,
 //! green means that everything ran.
 
-use std::{env, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::{
-    build, debian, machine, setup,
+    build, debian, machine,
+    report::Report,
+    setup,
     step::{Step, say},
     vm,
 };
-
-/// What marks a test that did not run.
-const SKIPPED: &str = "SKIPPED:";
 
 /// A part of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,7 +68,7 @@ pub(crate) fn test(suite: Option<Suite>) -> Result<()> {
         if let Err(error) = done {
             // The other suites still have something to say.
             say(format_args!("{error:#}"));
-            report.failed.push(format!("{suite:?}").to_lowercase());
+            report.fail(&format!("{suite:?}").to_lowercase());
         }
     }
     report.judge(machine::is_ci())
@@ -168,112 +167,4 @@ fn with_runner((variable, value): &(String, String), portwatch: &Path) -> Comman
         cargo.env(variable, value);
     }
     cargo
-}
-
-/// What has not passed.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    failed: Vec<String>,
-    skipped: Vec<String>,
-}
-
-impl Report {
-    /// Reads a line of a test runner.
-    pub(crate) fn read(&mut self, line: &str) {
-        // Without capture the harness's own `test NAME ... ` stands before the first line of a test.
-        let told = line
-            .strip_prefix("test ")
-            .and_then(|rest| rest.split_once(" ... "))
-            .map_or(line, |(_, told)| told)
-            .trim();
-        if let Some(why) = told.strip_prefix(SKIPPED) {
-            self.skipped.push(why.trim().to_owned());
-        }
-    }
-
-    /// Takes what another has noted.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.failed.extend(other.failed);
-        self.skipped.extend(other.skipped);
-    }
-
-    /// Notes what we skip ourselves, and says it at once.
-    pub(crate) fn skip(&mut self, why: String) {
-        say(format_args!("{SKIPPED} {why}"));
-        self.skipped.push(why);
-    }
-
-    /// Notes what failed; why was said already.
-    pub(crate) fn fail(&mut self, what: &str) {
-        self.failed.push(what.to_owned());
-    }
-
-    /// Success only when nothing failed and, with `strict`, nothing was skipped.
-    ///
-    /// Silent when all is well: the last lines are then the test runner's own.
-    pub(crate) fn judge(&self, strict: bool) -> Result<()> {
-        if !self.skipped.is_empty() {
-            say(format_args!("{} skipped:", self.skipped.len()));
-            for why in &self.skipped {
-                say(format_args!("  {why}"));
-            }
-        }
-        if !self.failed.is_empty() {
-            bail!("failed: {}", self.failed.join(", "));
-        }
-        if strict && !self.skipped.is_empty() {
-            bail!(
-                "{} skipped, and with CI={} everything has to run\n  what to do: give this machine \
-                 what the lines above name",
-                self.skipped.len(),
-                env::var("CI").unwrap_or_default()
-            );
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Report;
-
-    fn read(lines: &[&str]) -> Report {
-        let mut report = Report::default();
-        for line in lines {
-            report.read(line);
-        }
-        report
-    }
-
-    #[test]
-    fn skipped_lines_are_found_where_a_harness_puts_them() {
-        let report = read(&[
-            "running 3 tests\n",
-            "SKIPPED: no kprobes\n",
-            "test trampoline::attaches ... SKIPPED: this kernel refuses trampolines\n",
-            "test quiet ... ok\n",
-            "we never print SKIPPED: in the middle\n",
-        ]);
-        assert_eq!(
-            report.skipped,
-            ["no kprobes", "this kernel refuses trampolines"]
-        );
-    }
-
-    #[test]
-    fn a_skip_fails_only_where_everything_has_to_run() {
-        let skipped = read(&["SKIPPED: no root\n"]);
-        assert!(skipped.judge(false).is_ok());
-        assert!(skipped.judge(true).is_err());
-        assert!(read(&["test a ... ok\n"]).judge(true).is_ok());
-    }
-
-    #[test]
-    fn a_failure_is_a_failure_everywhere() {
-        let failed = Report {
-            failed: vec!["kernel".to_owned()],
-            skipped: Vec::new(),
-        };
-        assert!(failed.judge(false).is_err());
-    }
 }

@@ -21,8 +21,8 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     build, machine,
+    report::Report,
     step::{Step, say},
-    test::Report,
 };
 pub(crate) use guest::{Backend, Extent};
 pub(crate) use kernel::Series;
@@ -147,7 +147,7 @@ pub(crate) fn run(
     });
     for (series, joined) in ended {
         let (done, told) = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        report.merge(told);
+        report.merge(told, series.name());
         if let Err(error) = done {
             say(format_args!("{error:#}"));
             failed.push(series.name());

@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 use super::{guest, kernel::Kernel, qemu::Qemu};
 use crate::{
     debian, machine,
+    report::Report,
     step::{Step, say},
-    test::Report,
 };
 
 /// Program and package of what makes an image.

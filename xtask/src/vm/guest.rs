@@ -133,7 +133,7 @@ if [ -x "$r{SYSTEMD}" ]; then
     units=$r/run/systemd/system
     $b mkdir -p $units
     $b cp /{UNIT} $units/
-    exec $b chroot $r {SYSTEMD} --unit={UNIT}
+    exec $b chroot $r {SYSTEMD} --unit={UNIT} --show-status=no --log-level=warning
 fi
 $b chroot $r /bin/sh /run/job
 echo "{MARK}done"
