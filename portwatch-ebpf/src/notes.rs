@@ -19,6 +19,9 @@ pub(crate) struct Note {
     pub(crate) sk: u64,
     /// An address or a number, by the function.
     pub(crate) argument: u64,
+    /// Not 0 where a return probe ends it that tells something. It may not run, and nobody but us
+    /// counts that.
+    pub(crate) probed: u64,
 }
 
 /// Functions that leave notes.
@@ -34,8 +37,6 @@ pub(crate) mod function {
     pub(crate) const UDP_GET_PORT: u64 = 4;
     /// `inet_hash_connect` and `inet6_hash_connect`; the argument is the port before the call.
     pub(crate) const HASH_CONNECT: u64 = 5;
-    /// The same where a return probe ends it, which may not run: see `kprobe::ended`.
-    pub(crate) const HASH_CONNECT_PROBED: u64 = 7;
     /// A system call, where its end cannot read the saved registers; the first argument stands where
     /// the socket would.
     pub(crate) const SYSTEM_CALL: u64 = 6;
@@ -44,14 +45,26 @@ pub(crate) mod function {
 /// A call begins. An LRU map takes what fits; a note that is missing at the end only makes the
 /// failure's address come from the socket.
 #[inline(always)]
-pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
-    let _ = NOTES.insert(Key { task, function }, Note { sk, argument }, 0);
+pub(crate) fn begin(function: u64, task: u64, note: Note) {
+    let _ = NOTES.insert(Key { task, function }, note, 0);
 }
 
-/// The call that the task is in, if it is in that function.
+/// The call that the task is in, if it is in that function; or an older one whose end was missed.
 #[inline(always)]
 pub(crate) fn inside(function: u64, task: u64) -> *const Note {
     NOTES.get_ptr(Key { task, function }).unwrap_or_default()
+}
+
+/// The call that the task is in with this socket. A note of another socket is of a call whose end was
+/// missed: nothing of it may be said of this one.
+#[inline(always)]
+pub(crate) fn of(function: u64, task: u64, sk: u64) -> *const Note {
+    let note = inside(function, task);
+    // SAFETY: a value of our own map.
+    if note.is_null() || unsafe { (*note).sk } != sk {
+        return core::ptr::null();
+    }
+    note
 }
 
 /// The call ends.

@@ -49,7 +49,7 @@ pub(crate) fn udp_got_port<const SLOT: u32>(sk: u64, port: u16, ret: i32) {
         return;
     }
     let task = task::current();
-    let in_bind = port != 0 || !notes::inside(function::BIND, task).is_null();
+    let in_bind = port != 0 || !notes::of(function::BIND, task, sk).is_null();
     if in_bind {
         // A success is told at the end of the bind().
         if ret != 0 {
@@ -57,7 +57,7 @@ pub(crate) fn udp_got_port<const SLOT: u32>(sk: u64, port: u16, ret: i32) {
         }
         return;
     }
-    let connect = notes::inside(function::DGRAM_CONNECT, task);
+    let connect = notes::of(function::DGRAM_CONNECT, task, sk);
     let (origin, call, addr) = if connect.is_null() {
         (Origin::EPHEMERAL_AUTOBIND, Call::AUTOBIND, 0)
     } else {
@@ -85,12 +85,15 @@ pub(crate) fn udp_got_port<const SLOT: u32>(sk: u64, port: u16, ret: i32) {
 /// (net/ipv4/af_inet.c:__inet_bind).
 #[inline(always)]
 fn bind_refused<const SLOT: u32>(hook: u32, sk: u64, task: u64, port: u16) {
-    let note = notes::inside(function::BIND, task);
+    let note = notes::of(function::BIND, task, sk);
     let (addr, from) = if note.is_null() {
         (0, AddrFrom::OwnEnd)
     } else {
         // SAFETY: a value of our own map, of the call that this task is in.
         let wanted = unsafe { (*note).argument };
+        // A bind() asks once: whatever this task does next with the socket is no part of it, even if
+        // the end of the bind() is missed.
+        notes::end(function::BIND, task);
         (wanted, AddrFrom::Kernel)
     };
     fail::conflict::<SLOT>(Refusal {

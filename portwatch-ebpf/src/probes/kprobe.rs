@@ -23,26 +23,44 @@ use portwatch_common::{Counter, HookId};
 #[inline(always)]
 fn begin(hook: u32, function: u64, sk: u64, argument: u64) {
     let task = task::current();
-    if !notes::inside(function, task).is_null() {
+    let older = notes::inside(function, task);
+    // SAFETY: a value of our own map.
+    if !older.is_null() && unsafe { (*older).probed } != 0 {
         stats::lose(hook, Counter::RETURNS_MISSED);
     }
-    notes::begin(function, task, sk, argument);
+    notes::begin(
+        function,
+        task,
+        Note {
+            sk,
+            argument,
+            probed: 1,
+        },
+    );
 }
 
-/// A task ends: the return probes of its last calls did not run if their notes are still there.
+/// A task ends: what its last calls left is taken away, since another task may be where it was. A
+/// return probe of which there is a note yet did not run.
 #[inline(always)]
 pub(super) fn ended(task: u64) {
     left(HookId::CSK_GET_PORT, function::CSK_GET_PORT, task);
     left(HookId::UDP_GET_PORT, function::UDP_GET_PORT, task);
-    left(HookId::HASH_CONNECT, function::HASH_CONNECT_PROBED, task);
+    left(HookId::HASH_CONNECT, function::HASH_CONNECT, task);
+    left(HookId::INET_BIND, function::BIND, task);
+    left(HookId::INET_BIND, function::DGRAM_CONNECT, task);
 }
 
 #[inline(always)]
 fn left(hook: u32, function: u64, task: u64) {
-    if !notes::inside(function, task).is_null() {
-        notes::end(function, task);
+    let note = notes::inside(function, task);
+    if note.is_null() {
+        return;
+    }
+    // SAFETY: a value of our own map.
+    if unsafe { (*note).probed } != 0 {
         stats::lose(hook, Counter::RETURNS_MISSED);
     }
+    notes::end(function, task);
 }
 
 /// Takes the note of the function that ends. Without one its begin was not seen.
@@ -106,12 +124,7 @@ pub(crate) fn kr_udp_get_port(ctx: RetProbeContext) -> u32 {
 pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
     let sk = argument(&ctx, 1);
     let port = u64::from(sock::port(sk));
-    begin(
-        HookId::HASH_CONNECT,
-        function::HASH_CONNECT_PROBED,
-        sk,
-        port,
-    );
+    begin(HookId::HASH_CONNECT, function::HASH_CONNECT, sk, port);
     0
 }
 
@@ -119,7 +132,7 @@ pub(crate) fn kp_hash_connect(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 #[inline(always)]
 pub(crate) fn kr_hash_connect(ctx: RetProbeContext) -> u32 {
-    if let Some(note) = end(function::HASH_CONNECT_PROBED) {
+    if let Some(note) = end(function::HASH_CONNECT) {
         hash_connected::<10>(note.sk, note.argument != 0, ctx.ret::<i32>());
     }
     0
@@ -155,7 +168,15 @@ pub(crate) fn kr_bind(ctx: RetProbeContext) -> u32 {
 pub(crate) fn kp_dgram_connect(ctx: ProbeContext) -> u32 {
     // Its end tells nothing: what it missed is no loss.
     let (sk, addr) = (sock_of(argument(&ctx, 0)), argument(&ctx, 1));
-    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
+    notes::begin(
+        function::DGRAM_CONNECT,
+        task::current(),
+        Note {
+            sk,
+            argument: addr,
+            probed: 0,
+        },
+    );
     0
 }
 

@@ -38,7 +38,7 @@ pub(super) fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
                 // Its begin was not seen: told as a descriptor that leads nowhere.
                 return (u32::MAX, 0, ret);
             }
-            let Note { sk, argument } = *note;
+            let Note { sk, argument, .. } = *note;
             notes::end(function::SYSTEM_CALL, task);
             return (sk as u32, argument, ret);
         }
@@ -57,7 +57,12 @@ macro_rules! enters {
                 let arguments = ctx.as_ptr().cast::<u8>().add(16).cast::<u64>();
                 (*arguments, *arguments.add(1))
             };
-            notes::begin(function::SYSTEM_CALL, task::current(), fd, addr);
+            let note = Note {
+                sk: fd,
+                argument: addr,
+                probed: 0,
+            };
+            notes::begin(function::SYSTEM_CALL, task::current(), note);
             0
         }
     )* };

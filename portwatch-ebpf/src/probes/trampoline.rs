@@ -7,7 +7,7 @@
 use super::function::{bind_ended, csk_got_port, hash_connected, udp_got_port};
 use crate::{
     config::{features, off},
-    notes::{self, function},
+    notes::{self, Note, function},
     sock, task,
 };
 use aya_ebpf::{
@@ -62,7 +62,7 @@ pub(crate) fn fe_hash_connect(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 pub(crate) fn fx_hash_connect(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 1);
-    hash_connected::<6>(sk, connected(), ctx.arg(2));
+    hash_connected::<6>(sk, connected(sk), ctx.arg(2));
     0
 }
 
@@ -78,26 +78,35 @@ pub(crate) fn fe_hash6_connect(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 pub(crate) fn fx_hash6_connect(ctx: FExitContext) -> i32 {
     let sk = ask_cookie(&ctx, 1);
-    hash_connected::<7>(sk, connected(), ctx.arg(2));
+    hash_connected::<7>(sk, connected(sk), ctx.arg(2));
     0
+}
+
+/// The current task begins a call. What its end misses is counted by the kernel.
+#[inline(always)]
+fn noted(function: u64, sk: u64, argument: u64) {
+    notes::begin(
+        function,
+        task::current(),
+        Note {
+            sk,
+            argument,
+            probed: 0,
+        },
+    );
 }
 
 #[inline(always)]
 fn connecting(sk: u64) {
-    notes::begin(
-        function::HASH_CONNECT,
-        task::current(),
-        sk,
-        u64::from(sock::port(sk)),
-    );
+    noted(function::HASH_CONNECT, sk, u64::from(sock::port(sk)));
 }
 
 /// Whether the socket had a port before; without a note it is taken to have had one, so that
 /// nothing is claimed.
 #[inline(always)]
-fn connected() -> bool {
+fn connected(sk: u64) -> bool {
     let task = task::current();
-    let note = notes::inside(function::HASH_CONNECT, task);
+    let note = notes::of(function::HASH_CONNECT, task, sk);
     // SAFETY: a value of our own map.
     let had = note.is_null() || unsafe { (*note).argument } != 0;
     notes::end(function::HASH_CONNECT, task);
@@ -109,7 +118,7 @@ macro_rules! bind {
         $(#[$meta])*
         #[fentry(function = $name)]
         pub(crate) fn $entry(ctx: FEntryContext) -> i32 {
-            notes::begin(function::BIND, task::current(), $sock(ctx.arg(0)), ctx.arg(1));
+            noted(function::BIND, $sock(ctx.arg(0)), ctx.arg(1));
             0
         }
 
@@ -148,12 +157,7 @@ pub(super) fn sock_of(socket: u64) -> u64 {
 /// `int inet_dgram_connect(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`.
 #[fentry(function = "inet_dgram_connect")]
 pub(crate) fn fe_dgram_connect(ctx: FEntryContext) -> i32 {
-    notes::begin(
-        function::DGRAM_CONNECT,
-        task::current(),
-        sock_of(ctx.arg(0)),
-        ctx.arg(1),
-    );
+    noted(function::DGRAM_CONNECT, sock_of(ctx.arg(0)), ctx.arg(1));
     0
 }
 

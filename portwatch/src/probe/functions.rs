@@ -50,9 +50,11 @@ pub struct Function {
     pub prototype: &'static str,
     /// The kernels that have it so.
     pub kernels: &'static str,
-    /// Its programs as trampolines (fentry, fexit).
+    /// Its programs as trampolines (fentry, fexit), in the order in which they are attached: the exit
+    /// first. Of a call between the two the entry would leave a note, and the end would count as
+    /// missed though nobody listened yet.
     pub trampolines: &'static [Carrier],
-    /// Its programs as kprobes (kprobe, kretprobe).
+    /// Its programs as kprobes (kprobe, kretprobe), in the same order.
     pub kprobes: &'static [Carrier],
 }
 
@@ -123,15 +125,15 @@ pub const DUTIES: &[Duty] = &[
                     name: "inet_bind_sk",
                     prototype: "(sk: *sock, uaddr: *sockaddr, addr_len: i32) -> i32",
                     kernels: "6.6 and newer",
-                    trampolines: &[entry("fe_bind_sk"), exit("fx_bind_sk")],
-                    kprobes: &[entry("kp_bind_sk"), exit("kr_bind")],
+                    trampolines: &[exit("fx_bind_sk"), entry("fe_bind_sk")],
+                    kprobes: &[exit("kr_bind"), entry("kp_bind_sk")],
                 },
                 Function {
                     name: "inet6_bind_sk",
                     prototype: "(sk: *sock, uaddr: *sockaddr, addr_len: i32) -> i32",
                     kernels: "6.6 and newer",
-                    trampolines: &[entry("fe_bind6_sk"), exit("fx_bind6_sk")],
-                    kprobes: &[entry("kp_bind_sk"), exit("kr_bind")],
+                    trampolines: &[exit("fx_bind6_sk"), entry("fe_bind6_sk")],
+                    kprobes: &[exit("kr_bind"), entry("kp_bind_sk")],
                 },
             ],
             &[
@@ -139,15 +141,15 @@ pub const DUTIES: &[Duty] = &[
                     name: "inet_bind",
                     prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32) -> i32",
                     kernels: "5.8 and newer; from 6.6 on without MPTCP's subflows",
-                    trampolines: &[entry("fe_bind"), exit("fx_bind")],
-                    kprobes: &[entry("kp_bind"), exit("kr_bind")],
+                    trampolines: &[exit("fx_bind"), entry("fe_bind")],
+                    kprobes: &[exit("kr_bind"), entry("kp_bind")],
                 },
                 Function {
                     name: "inet6_bind",
                     prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32) -> i32",
                     kernels: "5.8 and newer; from 6.6 on without MPTCP's subflows",
-                    trampolines: &[entry("fe_bind6"), exit("fx_bind6")],
-                    kprobes: &[entry("kp_bind"), exit("kr_bind")],
+                    trampolines: &[exit("fx_bind6"), entry("fe_bind6")],
+                    kprobes: &[exit("kr_bind"), entry("kp_bind")],
                 },
             ],
         ],
@@ -161,7 +163,7 @@ pub const DUTIES: &[Duty] = &[
             prototype: "(sk: *sock, snum: u16) -> i32",
             kernels: "5.8 and newer; fails with 1 up to 5.15, with -EADDRINUSE since",
             trampolines: &[exit("fx_csk_get_port")],
-            kprobes: &[entry("kp_csk_get_port"), exit("kr_csk_get_port")],
+            kprobes: &[exit("kr_csk_get_port"), entry("kp_csk_get_port")],
         }]],
     },
     Duty {
@@ -174,15 +176,15 @@ pub const DUTIES: &[Duty] = &[
                 name: "inet_dgram_connect",
                 prototype: "(sock: *socket, uaddr: *sockaddr, addr_len: i32, flags: i32) -> i32",
                 kernels: "5.8 and newer",
-                trampolines: &[entry("fe_dgram_connect"), exit("fx_dgram_connect")],
-                kprobes: &[entry("kp_dgram_connect"), exit("kr_dgram_connect")],
+                trampolines: &[exit("fx_dgram_connect"), entry("fe_dgram_connect")],
+                kprobes: &[exit("kr_dgram_connect"), entry("kp_dgram_connect")],
             },
             Function {
                 name: "udp_lib_get_port",
                 prototype: "(sk: *sock, snum: u16, hash2_nulladdr: u32) -> i32",
                 kernels: "5.8 and newer; fails with 1 up to 5.15, with -EADDRINUSE since",
                 trampolines: &[exit("fx_udp_get_port")],
-                kprobes: &[entry("kp_udp_get_port"), exit("kr_udp_get_port")],
+                kprobes: &[exit("kr_udp_get_port"), entry("kp_udp_get_port")],
             },
         ]],
     },
@@ -195,15 +197,15 @@ pub const DUTIES: &[Duty] = &[
                 name: "inet_hash_connect",
                 prototype: "(death_row: *inet_timewait_death_row, sk: *sock) -> i32",
                 kernels: "5.8 and newer",
-                trampolines: &[entry("fe_hash_connect"), exit("fx_hash_connect")],
-                kprobes: &[entry("kp_hash_connect"), exit("kr_hash_connect")],
+                trampolines: &[exit("fx_hash_connect"), entry("fe_hash_connect")],
+                kprobes: &[exit("kr_hash_connect"), entry("kp_hash_connect")],
             },
             Function {
                 name: "inet6_hash_connect",
                 prototype: "(death_row: *inet_timewait_death_row, sk: *sock) -> i32",
                 kernels: "5.8 and newer",
-                trampolines: &[entry("fe_hash6_connect"), exit("fx_hash6_connect")],
-                kprobes: &[entry("kp_hash_connect"), exit("kr_hash_connect")],
+                trampolines: &[exit("fx_hash6_connect"), entry("fe_hash6_connect")],
+                kprobes: &[exit("kr_hash_connect"), entry("kp_hash_connect")],
             },
         ]],
     },
@@ -242,3 +244,24 @@ pub const ALL_SERVED: u32 = Config::SERVED_BIND
     | Config::SERVED_TCP_PORT
     | Config::SERVED_UDP_PORT
     | Config::SERVED_CONNECT;
+
+#[cfg(test)]
+mod tests {
+    use super::{DUTIES, Point};
+
+    #[test]
+    fn exits_are_attached_before_entries() {
+        for function in DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten() {
+            for carriers in [function.trampolines, function.kprobes] {
+                let points: Vec<_> = carriers.iter().map(|carrier| carrier.point).collect();
+                let entry = points.iter().position(|point| *point == Point::Entry);
+                let exit = points.iter().rposition(|point| *point == Point::Exit);
+                assert!(
+                    entry.zip(exit).is_none_or(|(entry, exit)| exit < entry),
+                    "{}: {points:?}",
+                    function.name
+                );
+            }
+        }
+    }
+}
