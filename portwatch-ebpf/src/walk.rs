@@ -11,11 +11,14 @@ use crate::{
 };
 #[cfg(not(feature = "flat"))]
 use aya_ebpf::helpers::generated::bpf_loop;
-use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_get_smp_processor_id};
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
+    helpers::generated::bpf_get_smp_processor_id,
+};
+#[cfg(not(feature = "flat"))]
 use core::ffi::c_void;
 use portwatch_common::{Counter, HolderRecord, RecordHeader, Sock};
 
-#[cfg(not(feature = "flat"))]
 /// Nodes visited at most: past a proxy port with 100 000 connections.
 const MAX_STEPS: u32 = 1 << 17;
 /// Owners sent at most that may block.
@@ -218,20 +221,36 @@ fn drive<const SLOT: u32>(_slot: u32) {
 
 /// The same without `bpf_loop`: the verifier follows every turn. It goes through a global function
 /// once, whoever calls it (Linux 5.6, kernel/bpf/verifier.c:do_check_subprogs), so a turn is a call and
-/// no more; inside the loop, a step would be verified as often as there are turns. A longer list is
-/// truncated, which makes the verdict `inferred` at best.
+/// no more; inside the loop, a step would be verified as often as there are turns.
 #[cfg(feature = "flat")]
 #[inline(never)]
 fn drive<const SLOT: u32>(slot: u32) {
-    /// Nodes visited at most.
-    const FLAT_STEPS: u32 = 1024;
     let mut turn = 0;
-    while turn < FLAT_STEPS {
-        if flat_step(slot) != 0 {
+    while turn < MAX_STEPS / FLAT_PART {
+        if flat_part(slot) != 0 {
             return;
         }
         turn = turn.wrapping_add(1);
     }
+}
+
+/// Steps of [`flat_part`]. Turns of turns: one loop of so many would be more than a verifier follows.
+#[cfg(feature = "flat")]
+const FLAT_PART: u32 = 1 << 10;
+
+/// Some steps of the walk in a slot: 0 goes on, 1 ends.
+#[cfg(feature = "flat")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flat_part(slot: u32) -> i32 {
+    let mut turn = 0;
+    while turn < FLAT_PART {
+        if flat_step(slot) != 0 {
+            return 1;
+        }
+        turn = turn.wrapping_add(1);
+    }
+    0
 }
 
 /// One step of the walk in a slot: 0 goes on, 1 ends. Not mangled, since what has a public name stays
@@ -302,6 +321,13 @@ fn advance(walk: &mut Walk) -> i64 {
     0
 }
 
+/// The last eighth of the ring is reached.
+#[inline(always)]
+fn crowded() -> bool {
+    let size = FAILURES.query(u64::from(BPF_RB_RING_SIZE));
+    FAILURES.query(u64::from(BPF_RB_AVAIL_DATA)) > size.wrapping_sub(size >> 3)
+}
+
 /// Counts an owner, and sends it if it is among those worth sending.
 #[inline(always)]
 fn visit(walk: &mut Walk, sk: u64) {
@@ -333,7 +359,15 @@ fn visit(walk: &mut Walk, sk: u64) {
         return;
     };
     counters.count(Counter::HOLDERS_TRIGGERED);
-    let Some(mut record) = FAILURES.reserve::<HolderRecord>(0) else {
+    // The last room is for the failures and their listeners: a listener is the last of the owners, and
+    // without it those that it accepted would stand alone.
+    let narrow = !listens && crowded();
+    let reserved = if narrow {
+        None
+    } else {
+        FAILURES.reserve::<HolderRecord>(0)
+    };
+    let Some(mut record) = reserved else {
         counters.count(Counter::HOLDERS_DROPPED);
         walk.lost = walk.lost.wrapping_add(1);
         return;

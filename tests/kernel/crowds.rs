@@ -11,6 +11,8 @@ use portwatch_tests::tracer::Tracer;
 use crate::play::refused;
 
 const CONNECTIONS: usize = 300;
+/// More than one loop's turns without `bpf_loop`.
+const MANY_CONNECTIONS: usize = 1_100;
 
 fn conflict(stage: &Stage, mut tracer: Tracer) -> Result<Event> {
     let mut binder = Puppet::start(&stage.netns, "made-binder")?;
@@ -29,7 +31,7 @@ fn a_listener_behind_a_crowd_of_connections_is_named() -> Result<()> {
     let tracer = Tracer::start(&stage.netns, &[])?;
     let made = make::crowd(&stage.netns, CONNECTIONS)?;
     let event = conflict(&stage, tracer)?;
-    is_behind_the_crowd(&event, &made)
+    is_behind_the_crowd(&event, &made, CONNECTIONS)
 }
 
 /// A walk without `bpf_loop` goes that far as well.
@@ -40,7 +42,7 @@ fn a_listener_behind_a_crowd_is_named_without_bpf_loop() -> Result<()> {
     };
     let old = Machine::whole().script("export PORTWATCH_ASSUME_KERNEL=5.8");
     let (made, trace) = old.trace(&stage.netns, &[], |_| {
-        let made = make::crowd(&stage.netns, CONNECTIONS)?;
+        let made = make::crowd(&stage.netns, MANY_CONNECTIONS)?;
         let mut binder = Puppet::start(&stage.netns, "made-binder")?;
         refused(&mut binder, "tcp4")?;
         Ok(made)
@@ -48,10 +50,10 @@ fn a_listener_behind_a_crowd_is_named_without_bpf_loop() -> Result<()> {
     trace.check(true)?;
     let mut events = trace.events.iter();
     let event = events.find(|event| event.conflict().is_some());
-    is_behind_the_crowd(event.context("no conflict")?, &made)
+    is_behind_the_crowd(event.context("no conflict")?, &made, MANY_CONNECTIONS)
 }
 
-fn is_behind_the_crowd(event: &Event, made: &Made) -> Result<()> {
+fn is_behind_the_crowd(event: &Event, made: &Made, connections: usize) -> Result<()> {
     let told = event.conflict().context("no conflict")?;
     let first = &told.holders[0];
     ensure!(
@@ -63,7 +65,7 @@ fn is_behind_the_crowd(event: &Event, made: &Made) -> Result<()> {
         event.raw
     );
     ensure!(
-        told.holders_total == CONNECTIONS as u64 + 1,
+        told.holders_total == connections as u64 + 1,
         "{}",
         told.holders_total
     );

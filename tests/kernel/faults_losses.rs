@@ -200,6 +200,38 @@ fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
     Ok(())
 }
 
+/// A listener is the last of a port's owners, and has room when those that it accepted have none any
+/// more. Where it has none either, they are not told as what is left of a listener that is gone.
+#[test]
+fn a_listener_has_room_when_its_connections_have_none() -> Result<()> {
+    const MADE: usize = 40;
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    // Of each failure 65 owners are sent: room for a few.
+    let tracer = Tracer::start(&stage.netns, &["--ring-size", "65536"])?;
+    let made = make::crowd(&stage.netns, 100)?;
+    tracer.signal(Signal::STOP)?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    for _ in 0..MADE {
+        refused(&mut binder, "tcp4")?;
+        binder.tell("close b")?;
+    }
+    tracer.signal(Signal::CONT)?;
+    let trace = tracer.finish()?;
+    drop(made);
+    let conflicts = trace.conflicts();
+    for conflict in &conflicts {
+        let named = conflict.cause == "listener" && conflict.holders[0].kind == "listener";
+        ensure!(named || conflict.cause == "unknown", "{conflict:#?}");
+    }
+    let narrow = conflicts
+        .iter()
+        .filter(|told| told.cause == "listener" && told.certainty == "inferred");
+    ensure!(narrow.count() > 1, "{conflicts:#?}");
+    Ok(())
+}
+
 /// Another thread takes the descriptor away before the failed call ends: what cannot be read is
 /// counted, so that failures told and failures lost are the failures made.
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::netns::NetNs;
 use crate::program::Program;
@@ -29,6 +30,10 @@ impl Puppet {
 
     /// The same with arguments, which it ignores.
     pub fn start_with(netns: &NetNs, comm: &str, arguments: &[String]) -> Result<Self> {
+        // As many sockets as there may be: a shell starts with fewer.
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)?;
         let mut command = netns.command(&executable()?);
         command.args(arguments);
         let mut puppet = Self {

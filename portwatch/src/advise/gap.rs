@@ -101,12 +101,16 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
         None => String::new(),
     };
     match gap {
+        Some(Gap::HalfWalked) => format!(
+            "{} has a connection{peer} that was accepted there{since}; whether something still \
+             listens there is not known, since not all sockets of the port could be read",
+            owner(holder),
+        ),
         Some(
             Gap::OriginUnproven
             | Gap::RangeExhausted
             | Gap::SameConnection
             | Gap::NotWalked
-            | Gap::HalfWalked
             | Gap::NoneBlocks
             | Gap::Uncertain(_),
         )

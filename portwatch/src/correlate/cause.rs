@@ -27,7 +27,7 @@ pub enum Gap {
     /// The kernel's table was not read.
     NotWalked,
     /// The table was not read to its end, or records of it were lost, and no blocker was among
-    /// what was read.
+    /// what was read, or none but connections whose listener may be in the rest.
     HalfWalked,
     /// Sockets have the port, none of them blocks.
     NoneBlocks,

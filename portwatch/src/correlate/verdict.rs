@@ -13,7 +13,7 @@ use super::origin::Proof;
 use super::people::{self, Named};
 use super::words;
 use crate::advise;
-use crate::decode::event::{Call, Failure, Ktime, NetnsId, State, Transport, Walk};
+use crate::decode::event::{Call, Failure, Ktime, NetnsId, Origin, State, Transport, Walk};
 use crate::enrich::{EventFacts, same_start};
 use crate::report::{Cause, Certainty, ClockAnchor, Conflict, Endpoint};
 
@@ -157,7 +157,13 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     };
     // A half-read table may hide a holder that comes before this one; one that was read to the
     // end and only listed in part (`skipped`) does not: a listener is always sent.
-    let read = if !walk.made || walk.truncated || walk.lost > 0 {
+    let half = walk.made && (walk.truncated || walk.lost > 0);
+    let listens = first.holder.socket.state == State::Listen;
+    if half && !listens && first.taken.origin == Some(Origin::Accepted) {
+        // A listener accepted it, and is the last of the owners: it may be what was not read.
+        return (Cause::Unknown, Certainty::Unknown, Some(Gap::HalfWalked));
+    }
+    let read = if half || !walk.made {
         Certainty::Inferred
     } else {
         Certainty::Exact

@@ -103,7 +103,7 @@ pub const FEATURES: &[Feature] = &[
         name: "bpf_loop",
         since: "5.17",
         lost: Some(
-            "holders behind the first 1024 steps of a walk: that verdict is at best `inferred`; and the age of sockets without a descriptor",
+            "who holds a range that is exhausted (`tally`); the age of sockets without a descriptor",
         ),
         mark: Mark::Enumerator("BPF_FUNC_loop"),
     },

@@ -157,6 +157,38 @@ fn a_half_read_table_is_at_best_inferred() {
     assert_eq!(half(|walk| walk.skipped = 40), (Certainty::Exact, true));
 }
 
+/// The listener is the last of the owners: connections that it accepted do not say that it is gone.
+#[test]
+fn accepted_connections_of_a_half_read_table_are_not_the_cause() {
+    let accepted = || {
+        held_by(
+            tcp("10.10.10.1", State::Established),
+            owner(OwnerSource::Call, Some(Origin::Accepted)),
+        )
+    };
+    let told = |change: fn(&mut Walk)| {
+        let mut failure = failure(Transport::Tcp, "0.0.0.0", vec![accepted()]);
+        change(&mut failure.walk);
+        verdict(&failure, &facts(Some(71234)), &ground()).conflict
+    };
+    let whole = told(|_| {});
+    assert_eq!(whole.cause, Cause::AcceptedConnection);
+    assert_eq!(told(|walk| walk.skipped = 40).cause, whole.cause);
+    for half in [
+        told(|walk| walk.lost = 1),
+        told(|walk| walk.truncated = true),
+    ] {
+        assert_eq!(said(&half), (Cause::Unknown, Certainty::Unknown, 1));
+        assert!(half.truncated, "{half:#?}");
+        assert!(
+            half.message
+                .contains("whether something still listens there is not known"),
+            "{}",
+            half.message
+        );
+    }
+}
+
 #[test]
 fn what_a_name_rests_on_decides_the_certainty() {
     let by = |source, at: Holder| {
