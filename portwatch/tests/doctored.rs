@@ -79,6 +79,46 @@ fn retyped(function: &str, like: &str) -> Vec<u8> {
     data
 }
 
+/// The fixture with a member of the type of another; only one struct may have a member of that name.
+fn recast(member: &str, like: &str) -> Vec<u8> {
+    let mut data = FIXTURE.to_vec();
+    let place = |data: &[u8], name: &str| {
+        let name = u32::try_from(offset_of(data, name)).expect("small");
+        let (end, _) = strings(data);
+        let mut found = (24..end - 8)
+            .step_by(4)
+            .filter(|&at| data[at..at + 4] == name.to_le_bytes());
+        let at = found.next().expect("a member of that name");
+        assert_eq!(found.next(), None, "two members of that name");
+        at + 4
+    };
+    let (to, from) = (place(&data, member), place(&data, like));
+    data.copy_within(from..from + 4, to);
+    data
+}
+
+/// What would be read of such a member is no fact.
+#[test]
+fn a_member_that_is_something_else_is_refused() {
+    for (member, like, why) in [
+        (
+            "skc_num",
+            "skc_state",
+            "it is too short (bytes: 1; read: 2)",
+        ),
+        ("skc_prot", "skc_cookie", "it is no pointer"),
+        ("skc_dport", "skc_prot", "it is a pointer"),
+    ] {
+        let data = recast(member, like);
+        let error = resolve(&Btf::parse(&data).expect("BTF"), "doctored").expect_err(member);
+        let text = error.to_string();
+        assert!(text.contains(why) && text.contains(member), "{text}");
+    }
+    // A number that is wider begins as it did.
+    let wider = recast("skc_bound_dev_if", "skc_cookie");
+    assert!(resolve(&Btf::parse(&wider).expect("BTF"), "doctored").is_ok());
+}
+
 /// A program reads its arguments by their place: of another prototype they would be others.
 #[test]
 fn a_function_with_another_prototype_is_no_hook() {

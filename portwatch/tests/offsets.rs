@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use portwatch::probe::btf::{self, Btf, Kind, LookupError, Shape};
 use portwatch::probe::functions::DUTIES;
-use portwatch::probe::offsets::{OffsetsError, resolve};
+use portwatch::probe::offsets::{OffsetsError, READS, Read, resolve};
 use portwatch_common::Offsets;
 use portwatch_common::offsets::{ABSENT, Want};
 use proptest::prelude::*;
@@ -222,33 +222,38 @@ fn offsets_that_were_verified_by_running() {
     }
 }
 
-/// A program reads a member with one width on every kernel.
+/// What a program reads of a member is what every kernel has there, no more and no less.
 #[test]
-fn members_that_are_read_keep_their_size() {
-    let read_as_address = [
-        "socket_alloc_socket",
-        "socket_alloc_inode",
-        "net_tcp_death_row",
-    ];
+fn members_are_what_the_programs_read() {
     // `int [2]` until 6.7, then one `u32`: `net_port_range_size` tells them apart. `int`, then `u16`:
-    // the flags that matter are in the low half.
-    let known = ["net_port_range", "sk_gso_type"];
+    // the flags that matter are in the low half. The rest of the registers has one for each.
+    let wider = ["net_port_range", "sk_gso_type", "regs_array"];
     for entry in Offsets::TABLE {
         let Want::Member(of, path) = entry.want else {
+            assert_eq!(Read::of(entry.field), None, "`{}`", entry.field);
             continue;
         };
-        if read_as_address.contains(&entry.field) || known.contains(&entry.field) {
-            continue;
-        }
-        let mut first = None;
+        let read = Read::of(entry.field).unwrap_or_else(|| panic!("no `{}`", entry.field));
         for (release, btf) in parsed().filter(|(release, btf)| resolve(btf, release).is_ok()) {
             let Ok(member) = btf.member(of, path) else {
                 continue;
             };
-            let (size, of) = *first.get_or_insert((member.size, release));
-            assert_eq!(member.size, size, "`{}` of {release} and {of}", entry.field);
+            let there = match read {
+                Read::Place => read,
+                Read::Bytes(size) if wider.contains(&entry.field) && member.size >= size => read,
+                Read::Pointer | Read::Bytes(_) if member.is_pointer => Read::Pointer,
+                Read::Pointer | Read::Bytes(_) => Read::Bytes(member.size),
+            };
+            assert_eq!(there, read, "`{}` of {release}", entry.field);
         }
     }
+    assert_eq!(
+        READS.len(),
+        Offsets::TABLE
+            .iter()
+            .filter(|entry| matches!(entry.want, Want::Member(..)))
+            .count()
+    );
 }
 
 #[test]

@@ -11,8 +11,11 @@ use portwatch_common::offsets::{ABSENT, Entry, Want, pack_bits};
 
 use super::btf::{Btf, LookupError, Member};
 
+mod reads;
 #[cfg(test)]
 mod tests;
+
+pub use reads::{READS, Read};
 
 /// Why the probes cannot read this kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +61,20 @@ pub enum Cause {
     /// A bitfield that the probes read from one byte does not lie in one.
     #[error("its bits do not lie within one byte")]
     Bits,
+    /// A member that the probes read as a number is a pointer.
+    #[error("it is a pointer")]
+    Pointer,
+    /// A pointer that the probes follow is none.
+    #[error("it is no pointer")]
+    NoPointer,
+    /// A member is shorter than what the probes read of it.
+    #[error("it is too short (bytes: {found}; read: {read})")]
+    Narrow {
+        /// Its size.
+        found: u32,
+        /// What is read.
+        read: u32,
+    },
     /// A value that the table has no room for.
     #[error("its value does not fit")]
     Value,
@@ -153,7 +170,7 @@ pub fn resolve(btf: &Btf<'_>, release: &str) -> Result<Offsets, OffsetsError> {
 /// The value of one field. Only what a kernel plainly does not have is [`ABSENT`]: an answer that
 /// cannot be believed is an error for an optional field as well.
 fn entry_value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
-    let value = match value(btf, entry.want) {
+    let value = match value(btf, entry) {
         Err(Cause::Lookup(error)) if entry.optional && error.is_absence() => return Ok(ABSENT),
         other => other?,
     };
@@ -164,12 +181,15 @@ fn entry_value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
     }
 }
 
-fn value(btf: &Btf<'_>, want: Want) -> Result<u32, Cause> {
-    match want {
+fn value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
+    match entry.want {
         Want::Member(of, path) => {
             let member = btf.member(of, path)?;
             if member.bit_size.is_some() || member.bit_offset % 8 != 0 {
                 return Err(Cause::Bitfield);
+            }
+            if let Some(read) = Read::of(entry.field) {
+                read.check(&member)?;
             }
             Ok(member.bit_offset / 8)
         }
