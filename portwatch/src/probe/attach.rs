@@ -15,6 +15,7 @@ use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program,
     ProgramError, SockOps, TracePoint,
 };
+use portwatch_common::Config;
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 /// Which of the kernel's hooks may be used.
@@ -204,9 +205,10 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
             take_off(loaded, program);
         }
     }
-    let lost = match choice {
-        Choice::Auto => format!("{}, in what no system call of 64 bits does", duty.what),
-        Choice::Only(_) => duty.what.to_owned(),
+    // Whatever was chosen, the system calls' exits tell the rest; no call ends what these tell.
+    let lost = match duty.bit {
+        Config::SERVED_RELEASE => duty.what.to_owned(),
+        _ => format!("{}, in what no system call of 64 bits does", duty.what),
     };
     for (target, reason) in refused {
         attached.refused(target, reason, &lost);

@@ -21,8 +21,12 @@ pub enum BtfError {
     /// The header places a section where no data is.
     #[error("the BTF section `{0}` reaches past the data")]
     Section(&'static str),
-    /// Names are ended by a zero byte, and the first one is empty.
-    #[error("the BTF section `strings` does not begin and end with a zero byte")]
+    /// Names are ended by a zero byte, and the first one is empty, but in the BTF of a module, which
+    /// goes on where that of its kernel ends.
+    #[error(
+        "the BTF section `strings` does not begin and end with a zero byte: it is damaged, or the BTF \
+         of a module, and the kernel's own is wanted (`/sys/kernel/btf/vmlinux` there)"
+    )]
     Strings,
     /// The last type reaches past the end of its section.
     #[error("BTF type `{id}` is cut off")]
