@@ -85,6 +85,11 @@ pub enum Damage {
         /// The first that is.
         next: u32,
     },
+    /// Records that were played already: the same file twice, or its parts in another order.
+    Repeated {
+        /// How many.
+        count: u64,
+    },
     /// Things of a kind that this build does not know.
     Unknown {
         /// How many.
@@ -142,6 +147,10 @@ impl fmt::Display for Damage {
                     next - 1
                 )
             }
+            Self::Repeated { count } => write!(
+                out,
+                "{count} records were skipped that were there already, or come in the wrong order"
+            ),
             Self::Unknown { count, what } => write!(
                 out,
                 "{count} things that this version does not know were skipped ({what})"

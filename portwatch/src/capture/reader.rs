@@ -269,10 +269,8 @@ impl<R: Read> CaptureReader<R> {
     fn repeated(&mut self) {
         let count = std::mem::take(&mut self.repeated);
         if count > 0 {
-            self.told.push_back(Piece::Damage(Damage::Unknown {
-                count,
-                what: "records that were there already, or come in the wrong order".to_owned(),
-            }));
+            self.told
+                .push_back(Piece::Damage(Damage::Repeated { count }));
         }
     }
 

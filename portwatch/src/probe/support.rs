@@ -68,7 +68,9 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "bpf_sock_from_file",
         since: "5.11",
-        lost: Some("who had sockets that are older than portwatch and closed before they were in the way; the others are looked for in /proc, more slowly"),
+        lost: Some(
+            "who had sockets that are older than portwatch and closed before they were in the way; the others are looked for in /proc, more slowly",
+        ),
         mark: Mark::Enumerator("BPF_FUNC_sock_from_file"),
     },
     Feature {

@@ -305,7 +305,7 @@ impl Playing {
                 self.pipeline.cut();
                 return Ok(());
             }
-            Damage::Unknown { .. } => return Ok(()),
+            Damage::Repeated { .. } | Damage::Unknown { .. } => return Ok(()),
         };
         let meaning = format!("{damage}; what happened there is not known");
         let count = LostCount::new("capture", count, meaning);

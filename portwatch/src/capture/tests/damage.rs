@@ -179,10 +179,7 @@ fn the_same_block_twice_counts_once() {
     bytes.extend_from_slice(&made.bytes[made.ends[1]..]);
     let seen = read(&bytes).unwrap();
     assert_eq!(seen.inputs, whole().inputs);
-    assert!(matches!(
-        seen.damage[..],
-        [Damage::Unknown { count: 13, .. }]
-    ));
+    assert!(matches!(seen.damage[..], [Damage::Repeated { count: 13 }]));
 }
 
 #[test]

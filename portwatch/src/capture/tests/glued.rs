@@ -91,7 +91,7 @@ fn the_same_file_twice_is_played_once() {
     let whole = read(&made.bytes).unwrap().inputs;
     let seen = read(&[&made.bytes[..], &made.bytes].concat()).unwrap();
     assert_eq!(seen.inputs, whole);
-    let [Damage::Unknown { count, .. }] = seen.damage[..] else {
+    let [Damage::Repeated { count }] = seen.damage[..] else {
         panic!("{:?}", seen.damage);
     };
     assert_eq!(count, 4);
