@@ -17,6 +17,12 @@ const BUDGET: Duration = Duration::from_millis(50);
 /// How many readers may be stuck before nothing that may block is read any more.
 const STUCK_MAX: usize = 8;
 
+/// Texts that wait for us at most.
+const FILES: usize = 4;
+
+/// Room for most texts of /proc: a vector without any grows by reads of a few bytes.
+pub(super) const ROOM: usize = 4096;
+
 /// Reads files within a time budget.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
@@ -24,48 +30,72 @@ pub(super) struct Patience {
     stuck: Vec<(Tgid, JoinHandle<()>)>,
 }
 
+/// A file, and how much of it is read at most; `None` = nothing is.
+pub(super) type Job = Option<(File, usize)>;
+
 #[derive(Debug)]
 struct Reader {
-    jobs: SyncSender<(File, usize)>,
+    jobs: SyncSender<Vec<Job>>,
     texts: Receiver<io::Result<Vec<u8>>>,
     thread: JoinHandle<()>,
 }
 
 impl Patience {
-    /// At most `limit` bytes of an open file of the process `of`; `None` if it could not be read
-    /// in 50 ms, or an earlier read of that process is still stuck.
-    pub(super) fn read(&mut self, of: Tgid, file: File, limit: usize) -> Option<Vec<u8>> {
+    /// Open files of the process `of`; `None` for what could not be read in 50 ms and for all that
+    /// comes behind it, and if an earlier read of that process is still stuck.
+    pub(super) fn read<const N: usize>(
+        &mut self,
+        of: Tgid,
+        files: [Job; N],
+    ) -> [Option<Vec<u8>>; N] {
+        let mut texts = [const { None }; N];
         self.stuck.retain(|(_, thread)| !thread.is_finished());
         if self.stuck.len() >= STUCK_MAX || self.stuck.iter().any(|(tgid, _)| *tgid == of) {
-            return None;
+            return texts;
         }
         let reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::start().ok()?,
+            None => match Reader::start() {
+                Ok(reader) => reader,
+                Err(_) => return texts,
+            },
         };
-        reader.jobs.send((file, limit)).ok()?;
-        if let Ok(text) = reader.texts.recv_timeout(BUDGET) {
-            self.reader = Some(reader);
-            text.ok()
-        } else {
-            log::debug!("a read of /proc/{} takes long, going on without it", of.0);
-            self.stuck.push((of, reader.thread));
-            None
+        // One errand for all of them: to wake the reader takes longer than most reads.
+        if reader.jobs.send(files.into()).is_err() {
+            return texts;
         }
+        for text in &mut texts {
+            match reader.texts.recv_timeout(BUDGET) {
+                Ok(read) => *text = read.ok(),
+                Err(_) => {
+                    log::debug!("a read of /proc/{} takes long, going on without it", of.0);
+                    self.stuck.push((of, reader.thread));
+                    return texts;
+                }
+            }
+        }
+        self.reader = Some(reader);
+        texts
     }
 }
 
 impl Reader {
     /// The thread ends when its `Reader` is dropped, as soon as it is not stuck.
     fn start() -> io::Result<Self> {
-        let (jobs, todo) = sync_channel::<(File, usize)>(1);
-        let (done, texts) = sync_channel(1);
+        let (jobs, todo) = sync_channel::<Vec<Job>>(1);
+        let (done, texts) = sync_channel(FILES);
         let thread = Builder::new()
             .name("portwatch-proc".to_owned())
             .spawn(move || {
-                while let Ok((file, limit)) = todo.recv() {
-                    if done.send(read(file, limit)).is_err() {
-                        return;
+                while let Ok(files) = todo.recv() {
+                    for file in files {
+                        let text = match file {
+                            Some((file, limit)) => read(file, limit),
+                            None => Err(io::ErrorKind::NotFound.into()),
+                        };
+                        if done.send(text).is_err() {
+                            return;
+                        }
                     }
                 }
             })?;
@@ -79,7 +109,7 @@ impl Reader {
 
 fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(ROOM);
     file.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }

@@ -11,7 +11,7 @@
 
 use super::container;
 use super::facts::ProcessFacts;
-use super::patience::Patience;
+use super::patience::{Patience, ROOM};
 use crate::decode::event::{Comm, Ktime, Tgid};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -121,24 +121,27 @@ impl Proc {
         }
         let status = read(&dir, "status", 8192);
         let uid = status.as_deref().and_then(effective_uid);
-        let cgroup = open_in(&dir, "cgroup")
-            .and_then(|file| self.patience.read(tgid, file, 1 << 16))
-            .and_then(|text| container::cgroup_path(&String::from_utf8_lossy(&text)));
         // A leader that has exited has no memory any more, its threads have.
         let thread = stat.leader_exited.then(|| live_thread(&self.root, tgid));
         let body = thread.flatten().and_then(|path| open_dir(&path));
         let body = body.as_ref().unwrap_or(&dir);
         let exe = readlinkat(body, "exe").ok().map(OsStringExt::into_vec);
-        let cmdline = open_in(body, "cmdline")
-            .and_then(|file| self.patience.read(tgid, file, CMDLINE_MAX + 1))
-            .map(arguments);
+        let cgroup = open_in(&dir, "cgroup").map(|file| (file, 1 << 16));
+        let cmdline = open_in(body, "cmdline").map(|file| (file, CMDLINE_MAX + 1));
+        let [cgroup, cmdline] = self.patience.read(tgid, [cgroup, cmdline]);
+        let cgroup =
+            cgroup.and_then(|text| container::cgroup_path(&String::from_utf8_lossy(&text)));
+        let cmdline = cmdline.map(arguments);
         let systemd_unit = cgroup.as_deref().map(container::systemd_unit);
         // Only what a unit started can have a socket of systemd's.
         let environ = systemd_unit
             .as_ref()
             .filter(|unit| unit.is_some())
             .and_then(|_| open_in(body, "environ"))
-            .and_then(|file| self.patience.read(tgid, file, ENVIRON_MAX));
+            .and_then(|file| {
+                let [environ] = self.patience.read(tgid, [Some((file, ENVIRON_MAX))]);
+                environ
+            });
         let own = status.as_deref().and_then(own_number).unwrap_or(tgid.0);
         let socket_unit = environ.and_then(|text| container::socket_unit(&text, own));
         if read_stat(&dir).map(|now| now.start) != Some(stat.start) {
@@ -209,7 +212,7 @@ fn open_in(dir: &OwnedFd, name: &str) -> Option<File> {
 }
 
 fn read(dir: &OwnedFd, name: &str, limit: u64) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(ROOM);
     open_in(dir, name)?
         .take(limit)
         .read_to_end(&mut text)
