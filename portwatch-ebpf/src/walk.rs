@@ -23,6 +23,8 @@ use portwatch_common::{Counter, HolderRecord, RecordHeader, Sock};
 const MAX_STEPS: u32 = 1 << 17;
 /// Owners sent at most that may block.
 const MAX_BLOCKING: u32 = 64;
+/// The same where the ring is half full.
+const FEW_BLOCKING: u32 = 16;
 /// Listeners sent at most on top of these: a listener is the last of the owners.
 const MAX_LISTENERS: u32 = 64;
 /// Owners sent at most that cannot block.
@@ -321,11 +323,11 @@ fn advance(walk: &mut Walk) -> i64 {
     0
 }
 
-/// The last eighth of the ring is reached.
+/// Less than the ring's size shifted so far to the right is free in it.
 #[inline(always)]
-fn crowded() -> bool {
+fn narrow(shift: u32) -> bool {
     let size = FAILURES.query(u64::from(BPF_RB_RING_SIZE));
-    FAILURES.query(u64::from(BPF_RB_AVAIL_DATA)) > size.wrapping_sub(size >> 3)
+    FAILURES.query(u64::from(BPF_RB_AVAIL_DATA)) > size.wrapping_sub(size >> shift)
 }
 
 /// Counts an owner, and sends it if it is among those worth sending.
@@ -344,7 +346,7 @@ fn visit(walk: &mut Walk, sk: u64) {
         walk.listeners <= MAX_LISTENERS
     } else if may_block {
         walk.blocking = walk.blocking.wrapping_add(1);
-        walk.blocking <= MAX_BLOCKING
+        walk.blocking <= FEW_BLOCKING || walk.blocking <= MAX_BLOCKING && !narrow(1)
     } else {
         walk.neighbours = walk.neighbours.wrapping_add(1);
         walk.neighbours <= MAX_NEIGHBOURS
@@ -361,8 +363,7 @@ fn visit(walk: &mut Walk, sk: u64) {
     counters.count(Counter::HOLDERS_TRIGGERED);
     // The last room is for the failures and their listeners: a listener is the last of the owners, and
     // without it those that it accepted would stand alone.
-    let narrow = !listens && crowded();
-    let reserved = if narrow {
+    let reserved = if !listens && narrow(3) {
         None
     } else {
         FAILURES.reserve::<HolderRecord>(0)
