@@ -29,17 +29,18 @@ const PATIENCE: u32 = 12;
 /// tracer takes a quarter of a minute there, nearly all of it the emulated verifier, so few tests have
 /// to prove much: every made holder found and named, whichever came first, and whatever differs between
 /// the backends.
-const CHOSEN: [&str; 8] = [
+const CHOSEN: [&str; 6] = [
     "together::",
-    // Modules that few other machines have.
-    "kernel_sockets::",
     "other_ways::",
     "let_go::",
     "missed::a_crowd_in_one_function",
-    "refused_hooks::the_functions_of_tcp",
     "backends::the_backend_that_was_asked_for",
     "backends::what_the_oldest_kernel_lacks",
 ];
+
+/// With the first backend only: what needs modules that few other machines have, and what all backends
+/// do alike.
+const CHOSEN_ONCE: [&str; 2] = ["kernel_sockets::", "refused_hooks::the_functions_of_tcp"];
 
 /// Of the kernel suite, what is run once more where the kernel preempts itself anywhere.
 const MISSED: &str = "missed::whatever_is_not_told_is_counted";
@@ -183,8 +184,12 @@ pub(super) fn job(suites: &Suites, backends: &[Backend], extent: &Extent) -> Str
             (Some(names.clone()), Some(names))
         }
     };
-    for backend in backends {
+    for (number, backend) in backends.iter().enumerate() {
         let name = backend.name();
+        let once: &[&str] = match extent {
+            Extent::Chosen if number == 0 => &CHOSEN_ONCE,
+            Extent::Chosen | Extent::Whole | Extent::Founding | Extent::Only(_) => &[],
+        };
         let _ = writeln!(job, "export PORTWATCH_BACKEND={name}");
         // Of the others the kernel has counted what they miss since Linux 6.2 only.
         let preempted = *backend == Backend::Trampoline
@@ -210,6 +215,7 @@ pub(super) fn job(suites: &Suites, backends: &[Backend], extent: &Extent) -> Str
             let Some(filters) = filters else { continue };
             let filters: String = filters
                 .iter()
+                .chain(once)
                 .map(|filter| format!(" {}", quote(filter)))
                 .collect();
             let runner = quote(&runner.to_string_lossy());
@@ -230,10 +236,23 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{Backend, CHOSEN, CHOSEN_ONCE, Extent, Suites, job, quote};
 
     #[test]
     fn a_path_is_one_word() {
         assert_eq!(quote("/a b/it's"), r"'/a b/it'\''s'");
+    }
+
+    #[test]
+    fn the_chosen_tests_are_run_with_every_backend_or_once() {
+        let suites = Suites {
+            portwatch: "portwatch".into(),
+            kernel: "kernel".into(),
+            real: "real".into(),
+        };
+        let job = job(&suites, Backend::ALL, &Extent::Chosen);
+        let count = |test: &&str| job.matches(&quote(test)).count();
+        assert!(CHOSEN.iter().all(|test| count(test) == Backend::ALL.len()));
+        assert!(CHOSEN_ONCE.iter().all(|test| count(test) == 1), "{job}");
     }
 }
