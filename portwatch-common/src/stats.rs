@@ -76,7 +76,7 @@ impl Counter {
     pub const HOLDERS_TRIGGERED: u32 = 3;
     /// Of these, written.
     pub const HOLDERS_EMITTED: u32 = 4;
-    /// Of these, lost because the ring was full.
+    /// Of these, lost because the ring was full, or nearly, which is for others then.
     pub const HOLDERS_DROPPED: u32 = 5;
     /// Calls refused for another reason.
     pub const REFUSED_TRIGGERED: u32 = 6;

@@ -39,6 +39,12 @@ enum Place {
     Output,
 }
 
+/// The first line of a test runner: the one before may have died.
+fn begins(line: &str) -> bool {
+    line.strip_prefix("running ")
+        .is_some_and(|rest| rest.ends_with(" tests") || rest.ends_with(" test"))
+}
+
 impl Report {
     /// Reads a line of a test runner.
     pub(crate) fn read(&mut self, line: &str) {
@@ -64,7 +70,9 @@ impl Report {
             (Place::Running, _) => {}
             // The second `failures:` is the list of their names.
             (_, "failures:") => self.place = Place::Running,
-            (_, _) if line.starts_with("test result:") => self.place = Place::Running,
+            (_, _) if line.starts_with("test result:") || begins(line) => {
+                self.place = Place::Running;
+            }
             _ => match header {
                 Some(test) => {
                     self.place = Place::Output;

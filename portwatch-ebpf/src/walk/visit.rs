@@ -56,9 +56,10 @@ pub(super) fn visit(walk: &mut Walk, sk: u64) {
         return;
     };
     counters.count(Counter::HOLDERS_TRIGGERED);
-    // The last room is for the failures and their listeners: a listener is the last of the owners, and
-    // without it those that it accepted would stand alone.
-    let reserved = if !listens && narrow(3) {
+    // The last room is for the failures, one holder of each, and its listeners: a listener is the last of
+    // the owners, and without it those that it accepted would stand alone.
+    let first = may_block && walk.blocking == 1;
+    let reserved = if !listens && !first && narrow(3) {
         None
     } else {
         FAILURES.reserve::<HolderRecord>(0)

@@ -4,7 +4,7 @@ use super::text::{endpoint, owner, since, state, transport};
 use crate::correlate::cause::Gap;
 use crate::correlate::conflict_rule::Uncertain;
 use crate::correlate::verdict::Ground;
-use crate::report::{Call, Conflict, Holder, StateName};
+use crate::report::{Call, Conflict, Holder, HolderKind, StateName};
 
 /// No holder is proven to block.
 pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
@@ -101,11 +101,24 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
         None => String::new(),
     };
     match gap {
-        Some(Gap::HalfWalked) => format!(
-            "{} has a connection{peer} that was accepted there{since}; whether something still \
-             listens there is not known, since not all sockets of the port could be read",
-            owner(holder),
-        ),
+        Some(Gap::HalfWalked) => {
+            let has = match holder.kind {
+                HolderKind::TimeWait => format!(
+                    "TIME_WAIT still holds the port after a connection{peer} that was accepted there"
+                ),
+                HolderKind::Orphan => format!(
+                    "a closing connection{peer} that no process has any more still has the port"
+                ),
+                _ => format!(
+                    "{} has a connection{peer} that was accepted there{since}",
+                    owner(holder)
+                ),
+            };
+            format!(
+                "{has}; whether something still listens there is not known, since not all sockets of \
+                 the port could be read"
+            )
+        }
         Some(
             Gap::OriginUnproven
             | Gap::RangeExhausted

@@ -158,9 +158,7 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
     // A half-read table may hide a holder that comes before this one; one that was read to the
     // end and only listed in part (`skipped`) does not: a listener is always sent.
     let half = walk.made && (walk.truncated || walk.lost > 0);
-    let listens = first.holder.socket.state == State::Listen;
-    if half && !listens && first.taken.origin == Some(Origin::Accepted) {
-        // A listener accepted it, and is the last of the owners: it may be what was not read.
+    if half && listener_may_be_left(first, reading.cause) {
         return (Cause::Unknown, Certainty::Unknown, Some(Gap::HalfWalked));
     }
     let read = if half || !walk.made {
@@ -199,6 +197,17 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
         read.max(named).max(seen).max(proof),
         reading.gap,
     )
+}
+
+/// A listener accepted this holder, or may have; it is the last of the owners, so it may be what was
+/// not read.
+fn listener_may_be_left(first: &Judged<'_>, cause: Cause) -> bool {
+    match (cause, first.taken.origin) {
+        // A connect() is refused by that connection, whatever listens; and this is one.
+        (Cause::SameConnection | Cause::Listener | Cause::DualStackListener, _) => false,
+        (_, Some(Origin::Accepted)) | (Cause::Orphan, None) => true,
+        _ => false,
+    }
 }
 
 /// The verdict when no holder certainly blocks.

@@ -201,7 +201,7 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
             }
             return;
         }
-        for (_, program, _) in held {
+        for (_, program, _) in held.into_iter().rev() {
             take_off(loaded, program);
         }
     }
@@ -240,7 +240,7 @@ fn by(
             let attached = fits.and_then(|()| attach_one(loaded, carrier.program, target, None));
             if let Err(reason) = attached {
                 refused.push((target, reason));
-                for (_, program, _) in held.drain(before..) {
+                for (_, program, _) in held.drain(before..).rev() {
                     take_off(loaded, program);
                 }
                 return false;

@@ -335,7 +335,7 @@ pub const RELEASE_BLIND_SPOTS: &[&str] = &["when TIME_WAIT or an orphan lets go 
 
 /// What cannot be told without `bpf_loop`.
 pub const LOOP_BLIND_SPOTS: &[&str] = &[
-    "before Linux 5.17: how old sockets without a descriptor are at least, and who holds a range of TCP ports that is exhausted",
+    "before Linux 5.17: how old sockets without a descriptor are at least, and who holds a range of ports that is exhausted",
 ];
 
 /// What cannot be seen when functions of the kernel serve these bits of [`Config::served`], with or

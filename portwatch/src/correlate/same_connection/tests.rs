@@ -61,6 +61,19 @@ fn the_owner_of_the_two_ends_is_named_and_nobody_else() {
     assert_eq!(ids, ["other-source", "end-connection"]);
 }
 
+/// What listens is no matter of a connect(), and that connection exists, whoever accepted it.
+#[test]
+fn a_half_read_table_takes_nothing_from_it() {
+    let mut accepted = connection("10.10.10.1", "10.10.10.2", 6836);
+    accepted.owner = Some(owner(OwnerSource::Call, Some(Origin::Accepted)));
+    let mut failure = refused("10.10.10.1", vec![accepted]);
+    failure.walk.lost = 1;
+    assert_eq!(
+        said(&told(&failure)),
+        (Cause::SameConnection, Certainty::Inferred, 1, true)
+    );
+}
+
 /// A wildcard caller has forgotten which address it was about to use.
 #[test]
 fn an_address_that_is_not_known_any_more_leaves_one_or_nobody() {

@@ -157,6 +157,36 @@ fn a_half_read_table_is_at_best_inferred() {
     assert_eq!(half(|walk| walk.skipped = 40), (Certainty::Exact, true));
 }
 
+/// An orphan of which nobody saw where it came from, and TIME_WAIT, are told as what they are.
+#[test]
+fn what_no_process_has_is_no_cause_of_a_half_read_table_either() {
+    let time_wait = held_by(
+        tcp("10.10.10.1", State::TimeWait),
+        owner(OwnerSource::Call, Some(Origin::Accepted)),
+    );
+    for (holder, words) in [
+        (
+            time_wait,
+            "TIME_WAIT still holds the port after a connection",
+        ),
+        (
+            holder(orphan(tcp("10.10.10.1", State::FinWait2))),
+            "that no process has any more still has the port",
+        ),
+    ] {
+        let mut failure = failure(Transport::Tcp, "0.0.0.0", vec![holder]);
+        failure.walk.truncated = true;
+        let conflict = verdict(&failure, &facts(Some(71234)), &ground()).conflict;
+        assert_eq!(conflict.cause, Cause::Unknown, "{words}");
+        assert!(
+            conflict.message.contains(words)
+                && conflict.message.contains("whether something still listens"),
+            "{}",
+            conflict.message
+        );
+    }
+}
+
 /// The listener is the last of the owners: connections that it accepted do not say that it is gone.
 #[test]
 fn accepted_connections_of_a_half_read_table_are_not_the_cause() {
