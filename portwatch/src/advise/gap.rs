@@ -109,7 +109,13 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
                 HolderKind::Orphan => format!(
                     "a closing connection{peer} that no process has any more still has the port"
                 ),
-                _ => format!(
+                HolderKind::Listener
+                | HolderKind::Connection
+                | HolderKind::Accepted
+                | HolderKind::Bound
+                | HolderKind::Udp
+                | HolderKind::Kernel
+                | HolderKind::InFlight => format!(
                     "{} has a connection{peer} that was accepted there{since}",
                     owner(holder)
                 ),
