@@ -45,7 +45,34 @@ pub(crate) mod function {
 /// A call begins. An LRU map takes what fits; a note that is missing at the end only makes the
 /// failure's address come from the socket.
 #[inline(always)]
-pub(crate) fn begin(function: u64, task: u64, note: Note) {
+pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
+    put(
+        function,
+        task,
+        Note {
+            sk,
+            argument,
+            probed: 0,
+        },
+    );
+}
+
+/// The same of one that a return probe ends, which tells something.
+#[inline(always)]
+pub(crate) fn begin_probed(function: u64, task: u64, sk: u64, argument: u64) {
+    put(
+        function,
+        task,
+        Note {
+            sk,
+            argument,
+            probed: 1,
+        },
+    );
+}
+
+#[inline(always)]
+fn put(function: u64, task: u64, note: Note) {
     let _ = NOTES.insert(Key { task, function }, note, 0);
 }
 

@@ -59,6 +59,7 @@ pub(crate) struct Walk {
     pub(crate) skipped: u32,
     blocking: u32,
     listeners: u32,
+    bound: u32,
     neighbours: u32,
     /// connect() only: the address that it wants to reach, in the two words of its family.
     peer: [u64; 2],
@@ -168,6 +169,7 @@ pub(crate) fn walk<const SLOT: u32>(asker: Asker) -> *mut Walk {
     state.skipped = 0;
     state.blocking = 0;
     state.listeners = 0;
+    state.bound = 0;
     state.neighbours = 0;
     state.port = port;
     state.connects = u8::from(connects);

@@ -156,7 +156,7 @@ impl Strip<'_> {
     fn roots(&mut self) -> Result<()> {
         for entry in Offsets::TABLE {
             match entry.want {
-                Want::Member(name, _)
+                Want::Member(name, _, _)
                 | Want::Bits(name, _)
                 | Want::IsPointer(name, _)
                 | Want::MemberSize(name, _)
@@ -187,7 +187,7 @@ impl Strip<'_> {
         let mut names: Vec<&str> = Offsets::TABLE
             .iter()
             .map(|entry| match entry.want {
-                Want::Member(name, _)
+                Want::Member(name, _, _)
                 | Want::Bits(name, _)
                 | Want::IsPointer(name, _)
                 | Want::MemberSize(name, _)

@@ -5,7 +5,7 @@ use portwatch_tests::event::Event;
 use portwatch_tests::machine::Machine;
 use portwatch_tests::make::{self, Made};
 use portwatch_tests::puppet::Puppet;
-use portwatch_tests::stage::{PORT, Stage};
+use portwatch_tests::stage::{HERE, PORT, Stage};
 use portwatch_tests::tracer::Tracer;
 
 use crate::play::refused;
@@ -51,6 +51,35 @@ fn a_listener_behind_a_crowd_is_named_without_bpf_loop() -> Result<()> {
     let mut events = trace.events.iter();
     let event = events.find(|event| event.conflict().is_some());
     is_behind_the_crowd(event.context("no conflict")?, &made, MANY_CONNECTIONS)
+}
+
+/// What is bound comes before connections, however many are newer.
+#[test]
+fn a_bound_socket_behind_a_crowd_of_connections_is_named() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    let mut holder = Puppet::start(&stage.netns, "made-bound")?;
+    let bound = holder.try_bind("o", "tcp4", &["reuseaddr"], &format!("{HERE}:{PORT}"))?;
+    ensure!(bound.is_ok(), "{bound:?}");
+    let mut made = make::crowd(&stage.netns, 100)?;
+    made.holder.tell("close s")?;
+    // With SO_REUSEADDR it would share the port with all of them.
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    let refused = binder.try_bind("b", "tcp4", &[], &format!("{HERE}:{PORT}"))?;
+    ensure!(refused.is_err(), "{refused:?}");
+    let event = tracer.wait_conflict(PORT)?;
+    tracer.finish()?.check(true)?;
+    let told = event.conflict().context("no conflict")?;
+    ensure!(
+        told.cause == "bound-not-listening"
+            && told.certainty == "exact"
+            && told.holders[0].processes[0].pid == holder.pid(),
+        "{:#}",
+        event.raw
+    );
+    Ok(())
 }
 
 fn is_behind_the_crowd(event: &Event, made: &Made, connections: usize) -> Result<()> {

@@ -156,6 +156,18 @@ pub(crate) fn lost_of(list: Option<&Value>, place: &str) -> u64 {
         .sum()
 }
 
+/// So many failures while nobody empties the rings.
+fn fail_unheard(stage: &Stage, tracer: Tracer, failures: u64) -> Result<Trace> {
+    tracer.signal(Signal::STOP)?;
+    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+    for _ in 0..failures {
+        refused(&mut binder, "tcp4")?;
+        binder.tell("close b")?;
+    }
+    tracer.signal(Signal::CONT)?;
+    tracer.finish()
+}
+
 /// Failures told and failures lost are the failures made, in the stream as in the summary.
 #[test]
 fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
@@ -166,14 +178,7 @@ fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
     let made = make::listener(&stage.netns)?;
     let tracer = Tracer::start(&stage.netns, &TINY)?;
     let counters = Objects::of(tracer.pid())?.counters()?;
-    tracer.signal(Signal::STOP)?;
-    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
-    for _ in 0..MADE {
-        refused(&mut binder, "tcp4")?;
-        binder.tell("close b")?;
-    }
-    tracer.signal(Signal::CONT)?;
-    let trace = tracer.finish()?;
+    let trace = fail_unheard(&stage, tracer, MADE)?;
     drop(made);
     ensure!(trace.status.success(), "{}", trace.status);
     let told = trace.conflicts().len() as u64;
@@ -204,21 +209,14 @@ fn failures_that_found_no_room_are_told_as_lost() -> Result<()> {
 /// more. Where it has none either, they are not told as what is left of a listener that is gone.
 #[test]
 fn a_listener_has_room_when_its_connections_have_none() -> Result<()> {
-    const MADE: usize = 40;
+    const MADE: u64 = 40;
     let Some(stage) = Stage::set()? else {
         return Ok(());
     };
     // Of each failure 65 owners are sent: room for a few.
     let tracer = Tracer::start(&stage.netns, &["--ring-size", "65536"])?;
     let made = make::crowd(&stage.netns, 100)?;
-    tracer.signal(Signal::STOP)?;
-    let mut binder = Puppet::start(&stage.netns, "made-binder")?;
-    for _ in 0..MADE {
-        refused(&mut binder, "tcp4")?;
-        binder.tell("close b")?;
-    }
-    tracer.signal(Signal::CONT)?;
-    let trace = tracer.finish()?;
+    let trace = fail_unheard(&stage, tracer, MADE)?;
     drop(made);
     let conflicts = trace.conflicts();
     for conflict in &conflicts {

@@ -23,20 +23,8 @@ use portwatch_common::{Counter, HookId};
 #[inline(always)]
 fn begin(hook: u32, function: u64, sk: u64, argument: u64) {
     let task = task::current();
-    let older = notes::inside(function, task);
-    // SAFETY: a value of our own map.
-    if !older.is_null() && unsafe { (*older).probed } != 0 {
-        stats::lose(hook, Counter::RETURNS_MISSED);
-    }
-    notes::begin(
-        function,
-        task,
-        Note {
-            sk,
-            argument,
-            probed: 1,
-        },
-    );
+    unended(hook, function, task);
+    notes::begin_probed(function, task, sk, argument);
 }
 
 /// A task ends: what its last calls left is taken away, since another task may be where it was. A
@@ -52,15 +40,23 @@ pub(super) fn ended(task: u64) {
 
 #[inline(always)]
 fn left(hook: u32, function: u64, task: u64) {
+    if unended(hook, function, task) {
+        notes::end(function, task);
+    }
+}
+
+/// Whether there is a note of an earlier call; one whose return probe did not run is counted.
+#[inline(always)]
+fn unended(hook: u32, function: u64, task: u64) -> bool {
     let note = notes::inside(function, task);
     if note.is_null() {
-        return;
+        return false;
     }
     // SAFETY: a value of our own map.
     if unsafe { (*note).probed } != 0 {
         stats::lose(hook, Counter::RETURNS_MISSED);
     }
-    notes::end(function, task);
+    true
 }
 
 /// Takes the note of the function that ends. Without one its begin was not seen.
@@ -168,15 +164,7 @@ pub(crate) fn kr_bind(ctx: RetProbeContext) -> u32 {
 pub(crate) fn kp_dgram_connect(ctx: ProbeContext) -> u32 {
     // Its end tells nothing: what it missed is no loss.
     let (sk, addr) = (sock_of(argument(&ctx, 0)), argument(&ctx, 1));
-    notes::begin(
-        function::DGRAM_CONNECT,
-        task::current(),
-        Note {
-            sk,
-            argument: addr,
-            probed: 0,
-        },
-    );
+    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
     0
 }
 

@@ -57,12 +57,7 @@ macro_rules! enters {
                 let arguments = ctx.as_ptr().cast::<u8>().add(16).cast::<u64>();
                 (*arguments, *arguments.add(1))
             };
-            let note = Note {
-                sk: fd,
-                argument: addr,
-                probed: 0,
-            };
-            notes::begin(function::SYSTEM_CALL, task::current(), note);
+            notes::begin(function::SYSTEM_CALL, task::current(), fd, addr);
             0
         }
     )* };

@@ -7,7 +7,7 @@
 use super::function::{bind_ended, csk_got_port, hash_connected, udp_got_port};
 use crate::{
     config::{features, off},
-    notes::{self, Note, function},
+    notes::{self, function},
     sock, task,
 };
 use aya_ebpf::{
@@ -82,23 +82,10 @@ pub(crate) fn fx_hash6_connect(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The current task begins a call. What its end misses is counted by the kernel.
-#[inline(always)]
-fn noted(function: u64, sk: u64, argument: u64) {
-    notes::begin(
-        function,
-        task::current(),
-        Note {
-            sk,
-            argument,
-            probed: 0,
-        },
-    );
-}
-
 #[inline(always)]
 fn connecting(sk: u64) {
-    noted(function::HASH_CONNECT, sk, u64::from(sock::port(sk)));
+    let port = u64::from(sock::port(sk));
+    notes::begin(function::HASH_CONNECT, task::current(), sk, port);
 }
 
 /// Whether the socket had a port before; without a note it is taken to have had one, so that
@@ -118,7 +105,7 @@ macro_rules! bind {
         $(#[$meta])*
         #[fentry(function = $name)]
         pub(crate) fn $entry(ctx: FEntryContext) -> i32 {
-            noted(function::BIND, $sock(ctx.arg(0)), ctx.arg(1));
+            notes::begin(function::BIND, task::current(), $sock(ctx.arg(0)), ctx.arg(1));
             0
         }
 
@@ -157,7 +144,8 @@ pub(super) fn sock_of(socket: u64) -> u64 {
 /// `int inet_dgram_connect(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`.
 #[fentry(function = "inet_dgram_connect")]
 pub(crate) fn fe_dgram_connect(ctx: FEntryContext) -> i32 {
-    noted(function::DGRAM_CONNECT, sock_of(ctx.arg(0)), ctx.arg(1));
+    let (sk, addr) = (sock_of(ctx.arg(0)), ctx.arg(1));
+    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
     0
 }
 

@@ -13,8 +13,9 @@ use portwatch_common::{Counter, HolderRecord, Sock};
 const MAX_BLOCKING: u32 = 64;
 /// The same where the ring is half full.
 const FEW_BLOCKING: u32 = 16;
-/// Listeners sent at most on top of these: a listener is the last of the owners.
-const MAX_LISTENERS: u32 = 64;
+/// Listeners sent at most on top of these, and as many sockets that are bound and no more: they come
+/// first in a verdict, and are the last of the owners.
+const MAX_AHEAD: u32 = 64;
 /// Owners sent at most that cannot block.
 const MAX_NEIGHBOURS: u32 = 16;
 
@@ -29,7 +30,9 @@ fn narrow(shift: u32) -> bool {
 #[inline(always)]
 pub(super) fn visit(walk: &mut Walk, sk: u64) {
     walk.total = walk.total.wrapping_add(1);
-    let listens = walk.protocol == sock::IPPROTO_TCP && sock::state(sk) == Sock::STATE_LISTEN;
+    let tcp = walk.protocol == sock::IPPROTO_TCP;
+    let listens = tcp && sock::state(sk) == Sock::STATE_LISTEN;
+    let bound = tcp && sock::state(sk) == Sock::STATE_CLOSE;
     // Both with SO_REUSEADDR and no listener: the rule lets them share, whatever the addresses.
     let may_block = if walk.connects != 0 {
         reaches_the_same(walk, sk)
@@ -38,7 +41,10 @@ pub(super) fn visit(walk: &mut Walk, sk: u64) {
     };
     let room = if listens && may_block {
         walk.listeners = walk.listeners.wrapping_add(1);
-        walk.listeners <= MAX_LISTENERS
+        walk.listeners <= MAX_AHEAD
+    } else if bound && may_block {
+        walk.bound = walk.bound.wrapping_add(1);
+        walk.bound <= MAX_AHEAD
     } else if may_block {
         walk.blocking = walk.blocking.wrapping_add(1);
         walk.blocking <= FEW_BLOCKING || walk.blocking <= MAX_BLOCKING && !narrow(1)
@@ -56,10 +62,10 @@ pub(super) fn visit(walk: &mut Walk, sk: u64) {
         return;
     };
     counters.count(Counter::HOLDERS_TRIGGERED);
-    // The last room is for the failures, one holder of each, and its listeners: a listener is the last of
-    // the owners, and without it those that it accepted would stand alone.
-    let first = may_block && walk.blocking == 1;
-    let reserved = if !listens && !first && narrow(3) {
+    // The last room is for the failures, one holder of each, and what comes first in its verdict: without
+    // its listener, those that it accepted would stand alone.
+    let wanted = listens || bound || may_block && walk.blocking == 1;
+    let reserved = if !wanted && narrow(3) {
         None
     } else {
         FAILURES.reserve::<HolderRecord>(0)

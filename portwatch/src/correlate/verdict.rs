@@ -156,7 +156,7 @@ fn of_holder(first: &Judged<'_>, walk: &Walk, ground: &Ground) -> (Cause, Certai
         );
     };
     // A half-read table may hide a holder that comes before this one; one that was read to the
-    // end and only listed in part (`skipped`) does not: a listener is always sent.
+    // end and only listed in part (`skipped`) does not: what comes first is always sent.
     let half = walk.made && (walk.truncated || walk.lost > 0);
     if half && listener_may_be_left(first, reading.cause) {
         return (Cause::Unknown, Certainty::Unknown, Some(Gap::HalfWalked));

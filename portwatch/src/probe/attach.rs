@@ -205,7 +205,7 @@ fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attach
             take_off(loaded, program);
         }
     }
-    // Whatever was chosen, the system calls' exits tell the rest; no call ends what these tell.
+    // Whatever was chosen, the exits of system calls tell the rest, but not when a port is let go.
     let lost = match duty.bit {
         Config::SERVED_RELEASE => duty.what.to_owned(),
         _ => format!("{}, in what no system call of 64 bits does", duty.what),

@@ -7,15 +7,12 @@
 use std::fmt;
 
 use portwatch_common::Offsets;
-use portwatch_common::offsets::{ABSENT, Entry, Want, pack_bits};
+use portwatch_common::offsets::{ABSENT, Entry, Read, Want, pack_bits};
 
 use super::btf::{Btf, LookupError, Member};
 
-mod reads;
 #[cfg(test)]
 mod tests;
-
-pub use reads::{READS, Read};
 
 /// Why the probes cannot read this kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +114,7 @@ fn list(missing: &[Missing]) -> String {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.want {
-            Want::Member(of, path)
+            Want::Member(of, path, _)
             | Want::Bits(of, path)
             | Want::IsPointer(of, path)
             | Want::MemberSize(of, path) => write!(f, "`{of}.{path}`")?,
@@ -170,7 +167,7 @@ pub fn resolve(btf: &Btf<'_>, release: &str) -> Result<Offsets, OffsetsError> {
 /// The value of one field. Only what a kernel plainly does not have is [`ABSENT`]: an answer that
 /// cannot be believed is an error for an optional field as well.
 fn entry_value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
-    let value = match value(btf, entry) {
+    let value = match value(btf, entry.want) {
         Err(Cause::Lookup(error)) if entry.optional && error.is_absence() => return Ok(ABSENT),
         other => other?,
     };
@@ -181,16 +178,14 @@ fn entry_value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
     }
 }
 
-fn value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
-    match entry.want {
-        Want::Member(of, path) => {
+fn value(btf: &Btf<'_>, want: Want) -> Result<u32, Cause> {
+    match want {
+        Want::Member(of, path, read) => {
             let member = btf.member(of, path)?;
             if member.bit_size.is_some() || member.bit_offset % 8 != 0 {
                 return Err(Cause::Bitfield);
             }
-            if let Some(read) = Read::of(entry.field) {
-                read.check(&member)?;
-            }
+            readable(&member, read)?;
             Ok(member.bit_offset / 8)
         }
         Want::Bits(of, path) => bits(&btf.member(of, path)?),
@@ -198,6 +193,20 @@ fn value(btf: &Btf<'_>, entry: &Entry) -> Result<u32, Cause> {
         Want::Size(name) => Ok(btf.size(name)?),
         Want::MemberSize(of, path) => Ok(btf.member(of, path)?.size),
         Want::Enum(name) => u32::try_from(btf.enumerator(name)?).map_err(|_| Cause::Value),
+    }
+}
+
+/// Whether a kernel's member can be read as the probes do it: of one that became something else, what
+/// is read is no fact.
+fn readable(member: &Member, read: Read) -> Result<(), Cause> {
+    match read {
+        Read::Pointer if !member.is_pointer => Err(Cause::NoPointer),
+        Read::Bytes(_) if member.is_pointer => Err(Cause::Pointer),
+        Read::Bytes(read) if member.size < read => Err(Cause::Narrow {
+            found: member.size,
+            read,
+        }),
+        Read::Pointer | Read::Bytes(_) | Read::Place => Ok(()),
     }
 }
 
