@@ -148,6 +148,11 @@ impl Facts for Told {
         .flatten()
     }
 
+    /// Whatever its age was: the answer to this is recorded as one to [`Self::process`].
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.process(tgid, start)
+    }
+
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         let question = Question::Users(inodes.to_vec(), at);
         self.answer(&question, |answer| match answer {

@@ -20,6 +20,18 @@ impl RecordingFacts {
     pub fn new(facts: Box<dyn Facts + Send>, recorder: Recorder) -> Self {
         Self { facts, recorder }
     }
+
+    /// One question in the capture, of whatever age the answer may be.
+    fn of_process(
+        &self,
+        tgid: Tgid,
+        start: Ktime,
+        answer: Option<ProcessFacts>,
+    ) -> Option<ProcessFacts> {
+        let told = Answer::Process(answer.clone());
+        self.recorder.fact(Question::Process(tgid, start), told);
+        answer
+    }
 }
 
 impl Facts for RecordingFacts {
@@ -32,9 +44,12 @@ impl Facts for RecordingFacts {
 
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         let answer = self.facts.process(tgid, start);
-        let told = Answer::Process(answer.clone());
-        self.recorder.fact(Question::Process(tgid, start), told);
-        answer
+        self.of_process(tgid, start, answer)
+    }
+
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        let answer = self.facts.process_lately(tgid, start);
+        self.of_process(tgid, start, answer)
     }
 
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {

@@ -211,6 +211,10 @@ pub trait Facts {
     /// The process `tgid` that started at `start`.
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
 
+    /// The same for an event that blames nobody: that it runs is of now, the rest may be a tenth of a
+    /// second old.
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts>;
+
     /// Every process that has one of the sockets with these inodes now, which is after `at`; `None` if
     /// one was not found and not every process could be looked at. Each of several can be asked for
     /// alone then.

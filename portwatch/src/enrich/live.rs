@@ -8,6 +8,7 @@ use super::facts::{
     Connection, Facts, NetnsFacts, PortFacts, ProcessFacts, RangeFacts, RangeQuestion, SocketUser,
 };
 use super::kernel_user::{self, KernelUser};
+use super::lately::Lately;
 use super::netns::Namespaces;
 use super::proc::Proc;
 pub use super::scan::{Descriptor, ProcScan, SocketFinder, Users};
@@ -61,6 +62,7 @@ pub struct LiveFacts {
     initial: bool,
     root: PathBuf,
     proc: Proc,
+    lately: Lately,
     namespaces: Namespaces,
     cgroups: Cgroups,
     engines: Option<Engines>,
@@ -96,6 +98,7 @@ impl LiveFacts {
             initial,
             root: root.to_owned(),
             proc: Proc::new(root),
+            lately: Lately::default(),
             namespaces: Namespaces::new(root, initial),
             cgroups: Cgroups::new(root),
             engines: None,
@@ -121,6 +124,14 @@ impl LiveFacts {
     /// The network namespaces, for the start line and for asking each its sockets.
     pub fn namespaces(&mut self) -> &mut Namespaces {
         &mut self.namespaces
+    }
+
+    /// With the name of its container, if that is wanted and the engine says it.
+    fn named(&mut self, mut found: ProcessFacts) -> Option<ProcessFacts> {
+        if let (Some(engines), Some(Some(id))) = (&mut self.engines, &found.container) {
+            found.container_name = engines.name(id, found.container_runtime.as_deref());
+        }
+        Some(found)
     }
 
     /// Who holds a range now.
@@ -206,11 +217,15 @@ impl Facts for LiveFacts {
 
     fn process(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
         let found = self.initial.then(|| self.proc.process(tgid, start));
-        let mut found = found.flatten()?;
-        if let (Some(engines), Some(Some(id))) = (&mut self.engines, &found.container) {
-            found.container_name = engines.name(id, found.container_runtime.as_deref());
-        }
-        Some(found)
+        self.named(found.flatten()?)
+    }
+
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        let found = self.initial.then(|| {
+            self.lately
+                .process(&mut self.proc, tgid, start, Instant::now())
+        });
+        self.named(found.flatten()?)
     }
 
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {

@@ -11,6 +11,7 @@ mod ended;
 pub mod engines;
 pub mod facts;
 pub mod kernel_user;
+mod lately;
 pub mod live;
 mod netlink;
 pub mod netns;
@@ -128,9 +129,9 @@ pub fn same_start(one: Ktime, other: Ktime) -> bool {
 pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     let answers = match &event {
         Event::Failure(failure) => about_failure(failure, facts),
-        Event::Refused(failure) => about_task(&failure.task, facts),
-        Event::Assign(assign) => about_task(&assign.task, facts),
-        Event::Release(release) => about_task(&release.task, facts),
+        Event::Refused(failure) => about_task(&failure.task, Age::Now, facts),
+        Event::Assign(assign) => about_task(&assign.task, Age::Lately, facts),
+        Event::Release(release) => about_task(&release.task, Age::Lately, facts),
         Event::Exit(_) => EventFacts::default(),
     };
     Enriched {
@@ -139,11 +140,21 @@ pub fn enrich(event: Event, facts: &mut dyn Facts) -> Enriched {
     }
 }
 
-fn about_task(task: &Task, facts: &mut dyn Facts) -> EventFacts {
-    let mut asked = Asked::default();
-    asked.process(task.tgid, task.start, facts);
+/// How old what is told of a process may be.
+enum Age {
+    Now,
+    Lately,
+}
+
+fn about_task(task: &Task, age: Age, facts: &mut dyn Facts) -> EventFacts {
+    let found = match (task.tgid.0, age) {
+        // The kernel's own task has no /proc.
+        (0, _) => None,
+        (_, Age::Now) => facts.process(task.tgid, task.start),
+        (_, Age::Lately) => facts.process_lately(task.tgid, task.start),
+    };
     EventFacts {
-        processes: asked.found,
+        processes: found.into_iter().collect(),
         ..EventFacts::default()
     }
 }

@@ -62,6 +62,9 @@ pub struct Stat {
     pub leader_exited: bool,
     /// Threads, the leader included.
     pub threads: u32,
+    /// Where its code and its arguments lie (`start_code`, `end_code`, `arg_start`, `arg_end`), where we
+    /// may see that; another program lies elsewhere.
+    pub program: [Option<u64>; 4],
 }
 
 impl Stat {
@@ -84,6 +87,7 @@ impl Stat {
             start: Ktime(field(22)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?),
             leader_exited: matches!(field(3)?, "Z" | "X" | "x"),
             threads: field(20)?.parse().ok()?,
+            program: [26, 27, 48, 49].map(|number| field(number)?.parse().ok()),
         })
     }
 

@@ -133,6 +133,11 @@ impl Facts for Noted {
         (tgid != Tgid(9)).then(|| ProcessFacts::named(tgid, start, Comm::from(&b"x"[..])))
     }
 
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.0.push(format!("lately {} {}", tgid.0, start.0));
+        Some(ProcessFacts::named(tgid, start, Comm::default()))
+    }
+
     fn socket_users(&mut self, inodes: &[u64], _at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         self.0.push(format!("users {inodes:?}"));
         let user = |inode: u64| SocketUser {
@@ -370,13 +375,14 @@ fn other_events_ask_for_their_process_only() {
         watched: false,
     };
     let refused = failure(vec![holder(Some(500), Some(owner(9)), 3, 0)]);
-    for (event, pid) in [
-        (Event::Assign(Box::new(assign)), 30),
-        (Event::Release(Box::new(release)), 31),
-        (Event::Refused(Box::new(refused)), 812),
+    for (event, age, pid) in [
+        (Event::Assign(Box::new(assign)), "lately", 30),
+        (Event::Release(Box::new(release)), "lately", 31),
+        (Event::Refused(Box::new(refused)), "process", 812),
     ] {
         let (questions, facts) = asked(&event);
-        assert_eq!(questions, [format!("process {pid} {}", started(pid).0)]);
+        assert_eq!(questions, [format!("{age} {pid} {}", started(pid).0)]);
+        assert_eq!(facts.processes.len(), 1);
         assert_eq!((facts.socket_users, facts.netns), (None, None));
     }
     let exit = Exit {

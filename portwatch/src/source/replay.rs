@@ -46,6 +46,10 @@ impl Facts for Answers {
         self.with(|told| told.process(tgid, start))
     }
 
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.with(|told| told.process_lately(tgid, start))
+    }
+
     fn socket_users(&mut self, inodes: &[u64], at: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         self.with(|told| told.socket_users(inodes, at))
     }

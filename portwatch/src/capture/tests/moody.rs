@@ -50,6 +50,10 @@ impl Facts for Moody {
         })
     }
 
+    fn process_lately(&mut self, tgid: Tgid, start: Ktime) -> Option<ProcessFacts> {
+        self.process(tgid, start)
+    }
+
     fn socket_users(&mut self, inodes: &[u64], _: Ktime) -> Option<Vec<(u64, SocketUser)>> {
         let n = self.next();
         let user = |inode: &u64| {
