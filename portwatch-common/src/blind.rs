@@ -14,9 +14,9 @@ pub struct BlindRecord {
     pub task: Task,
     /// The address the call named.
     pub addr: SockAddr,
-    /// `net.net_cookie` of the caller's namespace.
+    /// `net.net_cookie` of the socket's namespace.
     pub netns_cookie: u64,
-    /// `net.ns.inum` of the caller's namespace.
+    /// `net.ns.inum` of it; 0 = another namespace than the caller's, whose number is not known.
     pub netns: u32,
     /// The errno, positive.
     pub errno: u32,

@@ -1,5 +1,5 @@
 //! Keys of the map WATCHED. A plain number is the cookie of a holder's socket: cookies are counted
-//! up from 1 (lib/gen_cookie), so they never come near the two highest bits.
+//! up from 1 (lib/gen_cookie), so they never come near the three highest bits.
 
 /// A process, whatever it binds.
 #[must_use]
@@ -24,8 +24,11 @@ pub const fn destination(tgid: u32, peer: [u64; 2], port_be: u16) -> u64 {
     1 << 61 | hash << 32 | tgid as u64
 }
 
-/// The key is one of [`wanted`]'s or [`destination`]'s for this process.
+/// The process of a key of [`process`]'s, [`wanted`]'s or [`destination`]'s.
 #[must_use]
-pub const fn is_wanted_by(key: u64, tgid: u32) -> bool {
-    (key >> 62 == 1 || key >> 61 == 1) && key & 0xffff_ffff == tgid as u64
+pub const fn of_process(key: u64) -> Option<u32> {
+    match key >> 61 {
+        0 => None,
+        _ => Some(key as u32),
+    }
 }

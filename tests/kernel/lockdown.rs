@@ -8,8 +8,9 @@ use std::os::unix::net::UnixListener;
 use anyhow::{Context, Result, ensure};
 use portwatch_tests::contract::Conflict;
 use portwatch_tests::event::Event;
-use portwatch_tests::machine::{Machine, Started};
+use portwatch_tests::machine::{Machine, Started, kernel_before};
 use portwatch_tests::make::{self, Made};
+use portwatch_tests::netns::NetNs;
 use portwatch_tests::puppet::Puppet;
 use portwatch_tests::stage::{HERE, PORT, Stage, THERE};
 use portwatch_tests::trace::Trace;
@@ -81,10 +82,7 @@ fn nobody(conflict: &Conflict, binder: &Puppet, transport: &str) -> Result<()> {
     Ok(())
 }
 
-fn unknown(
-    make: fn(&portwatch_tests::netns::NetNs) -> Result<Made>,
-    kind: &'static str,
-) -> Result<()> {
+fn unknown(make: fn(&NetNs) -> Result<Made>, kind: &'static str) -> Result<()> {
     let case = Case {
         make,
         kind,
@@ -273,6 +271,60 @@ fn other_families_and_successes_are_silent() -> Result<()> {
     ensure!(
         !told.iter().any(|conflict| conflict.requester.pid == ours),
         "{told:#?}"
+    );
+    Ok(())
+}
+
+/// A bind that is no system call of its name is not seen, and never taken for the next one that is.
+#[test]
+fn what_a_ring_wanted_is_not_told_of_another_name() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let ((), trace) = locked().trace(&stage.netns, &[], |_| {
+        let made = make::listener(&stage.netns)?;
+        let mut binder = Puppet::start(&stage.netns, "ring-binder")?;
+        binder.open("b", "tcp4", &[])?;
+        let wanted = format!("{HERE}:{PORT}");
+        let answer = binder.ask(&format!("ring bind b {wanted}"))?;
+        if answer == Err("EINVAL".to_owned()) {
+            ensure!(kernel_before((6, 11))?, "this kernel's ring has no bind()");
+        } else {
+            ensure!(answer == Err("EADDRINUSE".to_owned()), "{answer:?}");
+        }
+        let taken = binder.ask("taken-name")?;
+        ensure!(taken == Err("EADDRINUSE".to_owned()), "{taken:?}");
+        drop(made);
+        Ok(())
+    })?;
+    ensure!(trace.conflicts().is_empty(), "{:#?}", trace.conflicts());
+    Ok(())
+}
+
+/// A listener of the process's namespace is not accused of what its socket meets in another.
+#[test]
+fn the_namespace_is_that_of_the_socket() -> Result<()> {
+    let Some(stage) = Stage::set()? else {
+        return Ok(());
+    };
+    let elsewhere = NetNs::new()?;
+    elsewhere.add_address(&format!("{HERE}/32"))?;
+    let (binder, trace) = locked().trace(&stage.netns, &[], |_| {
+        let _holder = make::bound_only(&stage.netns)?;
+        let _innocent = make::listener(&elsewhere)?;
+        let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+        binder.open("b", "tcp4", &[])?;
+        binder.tell(&format!("enter {}", elsewhere.path().display()))?;
+        let answer = binder.ask(&format!("bind b {HERE}:{PORT}"))?;
+        ensure!(answer == Err("EADDRINUSE".to_owned()), "{answer:?}");
+        Ok(binder)
+    })?;
+    one_incident(&trace)?;
+    let conflict = trace.conflicts()[0];
+    nobody(conflict, &binder, "tcp")?;
+    ensure!(
+        conflict.wanted.netns == 0 && conflict.message.contains("another network namespace"),
+        "{conflict:#?}"
     );
     Ok(())
 }

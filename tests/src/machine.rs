@@ -177,6 +177,12 @@ impl<'a> Started<'a> {
         warnings.is_some_and(|warnings| warnings.iter().any(has))
     }
 
+    /// What tells the failures.
+    #[must_use]
+    pub fn backend(&self) -> Option<&'a str> {
+        self.0.get("backend")?.as_str()
+    }
+
     /// The attached hooks' targets.
     #[must_use]
     pub fn hooks(&self) -> Vec<&'a str> {

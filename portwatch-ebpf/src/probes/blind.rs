@@ -2,12 +2,15 @@
 //!
 //! There the kernel refuses to load whatever calls `bpf_probe_read_kernel`
 //! (kernel/bpf/helpers.c:bpf_base_func_proto), and opens no file of tracefs. What stays are BTF
-//! tracepoints, cgroup hooks, and loads through pointers whose type the verifier knows. So no helper that reads kernel memory may be called here: the failing socket and the holders
-//! stay unknown, and user space asks for them afterwards.
+//! tracepoints, cgroup hooks, and loads through pointers whose type the verifier knows. So no helper that
+//! reads kernel memory may be called here: the failing socket and the holders stay unknown, and user
+//! space asks for them afterwards.
 //!
 //! Nor may the caller's own memory be asked for: the loader rewrites `bpf_probe_read_user` where its
 //! twin for the kernel is refused (aya-obj: `Object::sanitize_functions`). What a bind() wants is
-//! taken from the cgroup hooks before the call instead, which get it as their context.
+//! taken from the cgroup hooks before the call instead, which get it as their context. They also run
+//! for binds that are no such call (io_uring, 32-bit programs, the kernel's own sockets): only what
+//! began in a bind() with the same descriptor and the same name in memory is told at its exit.
 //!
 //! [`blind_exit`] runs at the end of *every* system call; all but one end after one comparison.
 
@@ -21,7 +24,7 @@ use crate::{
 };
 use aya_ebpf::{
     bindings::BPF_RB_FORCE_WAKEUP,
-    helpers::generated::bpf_get_current_task_btf,
+    helpers::generated::{bpf_get_current_task_btf, bpf_get_netns_cookie},
     macros::{btf_tracepoint, cgroup_sock_addr},
     programs::{BtfTracePointContext, SockAddrContext},
 };
@@ -52,6 +55,12 @@ pub(crate) struct Wanted {
     family: u16,
     protocol: u16,
     pad: u16,
+    /// The descriptor's number, as the call was made with it.
+    fd: u64,
+    /// Where the name stands in the caller's memory.
+    name: u64,
+    /// Cookie of the socket's namespace, which need not be its process's.
+    netns_cookie: u64,
 }
 
 /// A bind() to an IPv4 address begins.
@@ -84,6 +93,10 @@ pub(crate) fn blind_bind6(ctx: SockAddrContext) -> i32 {
 /// Keeps what is wanted until the call ends.
 #[inline(always)]
 fn begins(ctx: &SockAddrContext, family: u16, addr: [u32; 4]) {
+    let call = Registers::current();
+    if call.number() != sys_bind() {
+        return;
+    }
     let from = ctx.sock_addr;
     // SAFETY: as in [`blind_bind4`].
     let (port, protocol) = unsafe {
@@ -103,6 +116,10 @@ fn begins(ctx: &SockAddrContext, family: u16, addr: [u32; 4]) {
         family,
         protocol: protocol as u16,
         pad: 0,
+        fd: call.first(),
+        name: call.second(),
+        // SAFETY: a helper that takes the context.
+        netns_cookie: unsafe { bpf_get_netns_cookie(from.cast()) },
     };
     // An LRU map takes what fits.
     let _ = WANTED.insert(current() as u64, wanted, 0);
@@ -116,7 +133,6 @@ pub(crate) fn blind_exit(ctx: BtfTracePointContext) -> i32 {
     if regs.number() != sys_bind() {
         return 0;
     }
-    let fd = regs.first();
     let task = current();
     let Some(wanted) = WANTED.get_ptr(task as u64) else {
         // A name of another family: AF_UNIX, AF_NETLINK, AF_VSOCK.
@@ -125,26 +141,33 @@ pub(crate) fn blind_exit(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a value of our own map, of the call that this task is in.
     let wanted = unsafe { *wanted };
     let _ = WANTED.remove(task as u64);
-    if ret == EADDRINUSE {
-        refused(task, fd as u32, wanted);
+    // A note whose own exit was missed is none of this call.
+    let same = (wanted.fd, wanted.name) == (regs.first(), regs.second());
+    if same && ret == EADDRINUSE {
+        refused(task, wanted);
     }
     0
 }
 
 /// Tells a bind() that was refused a port.
 #[inline(always)]
-fn refused(task: *const u8, fd: u32, wanted: Wanted) {
+fn refused(task: *const u8, wanted: Wanted) {
     let Some(counters) = stats::row(HookId::BLIND_EXIT) else {
         return;
     };
     counters.count(Counter::FAILURES_TRIGGERED);
     let net = follow(follow(task, off!(task_nsproxy)), off!(nsproxy_net));
-    let inum: u32 = load(net, off!(net_inum));
-    if !config::wants_netns(inum) {
+    // The number of another namespace is out of reach here: 0, which may be any that is wanted.
+    let cookie: u64 = load(net, off!(net_cookie));
+    let inum: u32 = if cookie == wanted.netns_cookie {
+        load(net, off!(net_inum))
+    } else {
+        0
+    };
+    if inum != 0 && !config::wants_netns(inum) {
         counters.count(Counter::FAILURES_FILTERED);
         return;
     }
-    let cookie: u64 = load(net, off!(net_cookie));
     let mut who = Task {
         tgid: 0,
         tid: 0,
@@ -165,10 +188,10 @@ fn refused(task: *const u8, fd: u32, wanted: Wanted) {
         (*to).header = walk::header::<BlindRecord>(RecordKind::BLIND, owners::now(), 0);
         (*to).task = who;
         address(&raw mut (*to).addr, &wanted);
-        (*to).netns_cookie = cookie;
+        (*to).netns_cookie = wanted.netns_cookie;
         (*to).netns = inum;
         (*to).errno = EADDRINUSE.wrapping_neg() as u32;
-        (*to).fd = fd;
+        (*to).fd = wanted.fd as u32;
         (*to).protocol = wanted.protocol;
         (*to).pad = 0;
     }

@@ -1,4 +1,5 @@
-//! Functions seen through BPF trampolines: fentry and fexit (Linux 5.5 on x86-64, 6.0 on arm64).
+//! Functions seen through BPF trampolines: fentry and fexit (Linux 5.5 on x86-64, 6.4 on arm64: 6.0 has
+//! trampolines there, but none at functions).
 //!
 //! A function's return value stands behind its last argument
 //! (kernel/bpf/trampoline.c:arch_prepare_bpf_trampoline); `bpf_get_func_ret` needs Linux 5.17.

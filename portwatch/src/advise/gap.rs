@@ -23,6 +23,11 @@ pub(super) fn without_holder(gap: Gap, conflict: &Conflict) -> String {
         Gap::NotWalked => {
             "who has the port is not known: the kernel's table of ports was not read".to_owned()
         }
+        Gap::NamespaceUnknown => {
+            "who has the port is not known: the socket belongs to another network namespace than its \
+             process, and lockdown=confidentiality hides which"
+                .to_owned()
+        }
         Gap::HalfWalked => {
             format!("who has the port is not known: {sockets}, but not all of them could be read")
         }
@@ -130,6 +135,7 @@ pub(super) fn with_holder(gap: Option<Gap>, holder: &Holder, ground: &Ground) ->
             | Gap::RangeExhausted
             | Gap::SameConnection
             | Gap::NotWalked
+            | Gap::NamespaceUnknown
             | Gap::NoneBlocks
             | Gap::Uncertain(_),
         )

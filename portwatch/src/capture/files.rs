@@ -2,6 +2,7 @@
 
 use super::error::CaptureError;
 use super::header::CaptureHeader;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -63,8 +64,7 @@ pub(super) fn create(path: &Path, rotates: bool) -> Result<Out, CaptureError> {
     };
     let kind = there.file_type();
     if kind.is_char_device() || kind.is_fifo() {
-        let file = OpenOptions::new().write(true).open(path);
-        let file = file.map_err(|error| refuse(error.to_string()))?;
+        let file = open_stream(path).map_err(|error| refuse(error.to_string()))?;
         return Ok(Out {
             file,
             len: 0,
@@ -113,6 +113,27 @@ pub(super) fn prune(path: &Path, keep: usize) -> io::Result<()> {
         fs::remove_file(numbered(path, *number))?;
     }
     Ok(())
+}
+
+/// Opens a device or a FIFO, and says so before it waits for somebody to read.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let at_once = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    match at_once {
+        Ok(file) => {
+            // Kept, and not opened anew: a reader would take a writer that leaves for the end.
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+            Ok(file)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            let shown = path.display();
+            log::warn!("nobody reads {shown} yet: waiting for a reader before anything is traced");
+            OpenOptions::new().write(true).open(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn new(path: &Path) -> io::Result<Out> {

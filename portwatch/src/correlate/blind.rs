@@ -35,7 +35,7 @@ pub(super) fn doubt(judged: &mut [Judged<'_>], failure: &Failure) {
 mod tests {
     use crate::correlate::testing::{facts, failure, ground, holder, tcp};
     use crate::correlate::verdict::verdict;
-    use crate::decode::event::{Holder, Socket, State, Transport};
+    use crate::decode::event::{Holder, NetnsId, Socket, State, Transport};
     use crate::report::{Cause, Certainty, Conflict};
 
     fn told(transport: Transport, wanted: &str, sockets: Vec<Socket>) -> Conflict {
@@ -106,6 +106,19 @@ mod tests {
             vec![tcp("10.10.10.1", State::Listen)],
         );
         assert!(unknown(&conflict));
+    }
+
+    #[test]
+    fn a_namespace_that_is_not_known_is_told_as_such() {
+        for wanted in [Some(60001), None] {
+            let mut failure = failure(Transport::Tcp, "0.0.0.0", Vec::new());
+            failure.walk.made = false;
+            failure.netns = NetnsId::UNKNOWN;
+            failure.wanted.port = wanted;
+            let conflict = verdict(&failure, &facts(Some(71234)), &ground()).conflict;
+            assert!(unknown(&conflict));
+            assert!(conflict.message.contains("another network namespace"));
+        }
     }
 
     #[test]

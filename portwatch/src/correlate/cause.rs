@@ -26,6 +26,8 @@ pub enum Gap {
     SameConnection,
     /// The kernel's table was not read.
     NotWalked,
+    /// Which namespace's table it would be is not known.
+    NamespaceUnknown,
     /// The table was not read to its end, or records of it were lost, and no blocker was among
     /// what was read, or none but connections whose listener may be in the rest.
     HalfWalked,

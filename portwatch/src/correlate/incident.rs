@@ -179,9 +179,19 @@ impl Incidents {
         }
     }
 
-    /// What the kernel may forget, since the last call.
+    /// What the kernel may forget, since the last call, but for what is waited for again meanwhile.
     pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
-        std::mem::take(&mut self.unwatch)
+        let mut over = std::mem::take(&mut self.unwatch);
+        over.retain(|one| match one {
+            Unwatch::Process(tgid) => !self.open.has(*tgid),
+            Unwatch::Socket(cookie) => !self.open.waits_for(*cookie),
+            Unwatch::Destination(tgid, to) => {
+                let again =
+                    |open: &Incident| (open.key.tgid, open.key.destination) == (*tgid, Some(*to));
+                !self.open.iter().any(again)
+            }
+        });
+        over
     }
 
     fn close(

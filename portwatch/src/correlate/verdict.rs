@@ -218,6 +218,7 @@ fn of_nobody(failure: &Failure, judged: &[Judged<'_>]) -> (Cause, Certainty, Opt
         Outcome::Blocks | Outcome::Free(_) => None,
     });
     let gap = match (failure.wanted.port, failure.call) {
+        _ if failure.netns == NetnsId::UNKNOWN => Gap::NamespaceUnknown,
         (None, _) => Gap::RangeExhausted,
         (Some(_), Call::Connect | Call::Autobind) => match doubt {
             Some(doubt) => Gap::Uncertain(doubt),

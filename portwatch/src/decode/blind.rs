@@ -32,7 +32,7 @@ pub struct Blind {
     pub family: Family,
     /// 6, 17 or 136; `None` = not known: no holder is blamed then.
     pub protocol: Option<u16>,
-    /// The caller's namespace.
+    /// The socket's namespace; [`NetnsId::UNKNOWN`] where it is not the caller's.
     pub netns: NetnsId,
     /// Its cookie.
     pub netns_cookie: u64,

@@ -15,6 +15,11 @@ pub struct Tid(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NetnsId(pub u32);
 
+impl NetnsId {
+    /// No namespace has it: which one it is, is not known.
+    pub const UNKNOWN: Self = Self(0);
+}
+
 /// CLOCK_BOOTTIME, nanoseconds since boot. The only time inside the pipeline.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,

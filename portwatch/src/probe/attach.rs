@@ -6,16 +6,16 @@
 
 use super::assume;
 use super::control::Control;
-use super::functions::{ALL_SERVED, Carrier, DUTIES, Duty, Function, Point};
+use super::functions::{ALL_SERVED, DUTIES};
 use super::hooks::{self, Hook, Target};
 use super::load::{LoadError, LoadOptions, Loaded};
 use super::refusal::program_reason;
+use super::serve;
 use crate::report::{BackendName, Hook as AttachedHook, RefusedHook};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program,
+    BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe,
     ProgramError, SockOps, TracePoint,
 };
-use portwatch_common::Config;
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 /// Which of the kernel's hooks may be used.
@@ -29,7 +29,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    fn allows(self, backend: BackendName) -> bool {
+    pub(super) fn allows(self, backend: BackendName) -> bool {
         match self {
             Self::Auto => true,
             Self::Only(only) => only == backend,
@@ -49,9 +49,9 @@ pub struct Attached {
     /// The programs of the attached hooks, with the hooks' names.
     programs: BTreeMap<&'static str, String>,
     /// A function is served by a kprobe.
-    kprobes: bool,
+    pub(super) kprobes: bool,
     /// A function is served by a trampoline.
-    trampolines: bool,
+    pub(super) trampolines: bool,
 }
 
 impl Attached {
@@ -74,7 +74,7 @@ impl Attached {
             .map(|(program, hook)| (*program, hook.as_str()))
     }
 
-    fn attached(&mut self, program: &'static str, target: Target) {
+    pub(super) fn attached(&mut self, program: &'static str, target: Target) {
         self.programs
             .entry(program)
             .or_insert_with(|| target.name());
@@ -84,7 +84,7 @@ impl Attached {
         });
     }
 
-    fn refused(&mut self, target: Target, reason: String, lost: &str) {
+    pub(super) fn refused(&mut self, target: Target, reason: String, lost: &str) {
         self.refused.push(RefusedHook {
             kind: target.kind().to_owned(),
             target: target.name(),
@@ -107,7 +107,7 @@ pub fn attach(
     let mut attached = Attached::default();
     table(loaded, cgroup, options, hooks::OWNERS, &mut attached)?;
     for duty in DUTIES {
-        serve(loaded, duty, options.backend, &mut attached);
+        serve::serve(loaded, duty, options.backend, &mut attached);
     }
     if let Choice::Only(only @ (BackendName::Trampoline | BackendName::Kprobe)) = options.backend
         && attached.served & ALL_SERVED == 0
@@ -172,110 +172,11 @@ pub fn table(
     Ok(())
 }
 
-/// Lets functions of the kernel serve a duty, if they can: all of one way, each by what is allowed.
-fn serve(loaded: &mut Loaded, duty: &Duty, choice: Choice, attached: &mut Attached) {
-    if duty.needs & !attached.served != 0 || choice == Choice::Only(BackendName::Tracepoint) {
-        return;
-    }
-    let mut refused = Vec::new();
-    for way in duty.ways {
-        let mut held = Vec::new();
-        let done = way
-            .iter()
-            .all(|function| by(loaded, function, choice, &mut held, &mut refused));
-        if done {
-            attached.served |= duty.bit;
-            for (backend, program, target) in &held {
-                attached.trampolines |= *backend == BackendName::Trampoline;
-                attached.kprobes |= *backend == BackendName::Kprobe;
-                attached.attached(program, *target);
-            }
-            let by_kprobes = held
-                .iter()
-                .any(|(backend, ..)| *backend == BackendName::Kprobe);
-            // What a better way lacks is no loss if another function tells the same.
-            if by_kprobes {
-                for (target, reason) in refused {
-                    attached.refused(target, reason, "nothing: a kprobe serves in its place");
-                }
-            }
-            return;
-        }
-        for (_, program, _) in held.into_iter().rev() {
-            take_off(loaded, program);
-        }
-    }
-    // Whatever was chosen, the exits of system calls tell the rest, but not when a port is let go.
-    let lost = match duty.bit {
-        Config::SERVED_RELEASE => duty.what.to_owned(),
-        _ => format!("{}, in what no system call of 64 bits does", duty.what),
-    };
-    for (target, reason) in refused {
-        attached.refused(target, reason, &lost);
-    }
-}
-
-/// What one way holds so far.
-type Held = Vec<(BackendName, &'static str, Target)>;
-
-/// Attaches the programs of one function: trampolines, else kprobes.
-fn by(
-    loaded: &mut Loaded,
-    function: &Function,
-    choice: Choice,
-    held: &mut Held,
-    refused: &mut Vec<(Target, String)>,
-) -> bool {
-    [
-        (BackendName::Trampoline, function.trampolines),
-        (BackendName::Kprobe, function.kprobes),
-    ]
-    .into_iter()
-    .filter(|(backend, _)| choice.allows(*backend))
-    .any(|(backend, carriers)| {
-        let before = held.len();
-        for carrier in carriers {
-            let target = target(backend, function.name, carrier);
-            let fits = loaded.unfit.get(function.name).cloned().map_or(Ok(()), Err);
-            let attached = fits.and_then(|()| attach_one(loaded, carrier.program, target, None));
-            if let Err(reason) = attached {
-                refused.push((target, reason));
-                for (_, program, _) in held.drain(before..).rev() {
-                    take_off(loaded, program);
-                }
-                return false;
-            }
-            held.push((backend, carrier.program, target));
-        }
-        true
-    })
-}
-
-fn target(backend: BackendName, function: &'static str, carrier: &Carrier) -> Target {
-    match (backend, carrier.point) {
-        (BackendName::Trampoline, Point::Entry) => Target::Fentry(function),
-        (BackendName::Trampoline, Point::Exit) => Target::Fexit(function),
-        (BackendName::Kprobe | BackendName::Tracepoint, Point::Entry) => Target::Kprobe(function),
-        (BackendName::Kprobe | BackendName::Tracepoint, Point::Exit) => Target::Kretprobe(function),
-    }
-}
-
-/// Takes a program out of the kernel again, from wherever it is attached.
-fn take_off(loaded: &mut Loaded, program: &str) {
-    // It may be off already: kprobes of two functions share a program.
-    let _ = match loaded.ebpf.program_mut(program) {
-        Some(Program::FEntry(program)) => program.unload(),
-        Some(Program::FExit(program)) => program.unload(),
-        Some(Program::KProbe(program)) => program.unload(),
-        _ => Ok(()),
-    };
-}
-
 /// Where the kernel offers kprobes to programs (kernel/events/core.c:perf_kprobe).
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Loads and attaches one program; the kernel's reason if it is refused.
-fn attach_one(
+pub(super) fn attach_one(
     loaded: &mut Loaded,
     name: &str,
     target: Target,

@@ -6,6 +6,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use portwatch_common::{Config, Counter, Counters, HookId, watched};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 /// Why the maps cannot be used: they are our own, so this is a defect or a lack of memory.
@@ -173,12 +174,15 @@ impl Control {
             })
     }
 
-    /// Stops watching a process and the ports it wanted; one that is not watched is fine.
-    pub fn unwatch_process(&mut self, tgid: u32) {
-        let of_process =
-            |key: &u64| *key == watched::process(tgid) || watched::is_wanted_by(*key, tgid);
-        let keys: Vec<u64> = self.watched.keys().flatten().filter(of_process).collect();
-        for key in keys {
+    /// Stops watching processes and the ports they wanted; one that is not watched is fine. These ports
+    /// are found by a look at every key, so all processes at once.
+    pub fn unwatch_processes(&mut self, tgids: &HashSet<u32>) {
+        if tgids.is_empty() {
+            return;
+        }
+        let keys = self.watched.keys().flatten();
+        let over = |key: &u64| watched::of_process(*key).is_some_and(|tgid| tgids.contains(&tgid));
+        for key in keys.filter(over).collect::<Vec<_>>() {
             // The kernel side removes keys as well, so "not found" is an ordinary answer.
             let _ = self.watched.remove(&key);
         }

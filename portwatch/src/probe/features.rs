@@ -25,3 +25,11 @@ pub fn probe() -> Features {
         snprintf: has(ProgramType::TracePoint, BpfHelper::BPF_FUNC_snprintf),
     }
 }
+
+/// Programs may read the kernel's memory; not under `lockdown=confidentiality`
+/// (kernel/bpf/helpers.c:bpf_base_func_proto, LOCKDOWN_BPF_READ_KERNEL). True where nobody can say.
+#[must_use]
+pub fn reads_kernel() -> bool {
+    let helper = BpfHelper::BPF_FUNC_probe_read_kernel;
+    is_helper_supported(ProgramType::TracePoint, helper).unwrap_or(true)
+}

@@ -6,8 +6,9 @@
 //! tried at the start, and the version decides nothing.
 
 use super::btf::{Btf, LookupError};
+use crate::report::BackendName;
 use portwatch_common::Config;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where in a function a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,16 @@ pub struct Function {
 }
 
 impl Function {
+    /// Its programs, by the way in which they are to be attached.
+    #[must_use]
+    pub fn carriers(&self, backend: BackendName) -> &'static [Carrier] {
+        match backend {
+            BackendName::Trampoline => self.trampolines,
+            BackendName::Kprobe => self.kprobes,
+            BackendName::Tracepoint => &[],
+        }
+    }
+
     /// Why the programs cannot take the function of this kernel; `None` if they can: they read its
     /// arguments and its result by their place.
     ///
@@ -88,16 +99,33 @@ impl Function {
     }
 }
 
+/// Every function of every way.
+fn all() -> impl Iterator<Item = &'static Function> {
+    DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten()
+}
+
+/// What functions this kernel's BTF does not know.
+#[must_use]
+pub fn absent(btf: &Btf<'_>) -> BTreeSet<&'static str> {
+    let unknown = |function: &&Function| {
+        matches!(btf.function(function.name), Err(LookupError::NoFunction(_)))
+    };
+    all()
+        .filter(unknown)
+        .map(|function| function.name)
+        .collect()
+}
+
 /// What functions of this kernel are not as the programs take them.
 #[must_use]
 pub fn unfit(btf: &Btf<'_>) -> BTreeMap<&'static str, String> {
-    let all = DUTIES.iter().flat_map(|duty| duty.ways).copied().flatten();
-    all.filter_map(|function| match function.unfit(btf) {
-        Ok(why) => Some((function.name, why?)),
-        Err(LookupError::NoFunction(_)) => None,
-        Err(error) => Some((function.name, error.to_string())),
-    })
-    .collect()
+    all()
+        .filter_map(|function| match function.unfit(btf) {
+            Ok(why) => Some((function.name, why?)),
+            Err(LookupError::NoFunction(_)) => None,
+            Err(error) => Some((function.name, error.to_string())),
+        })
+        .collect()
 }
 
 /// A part of what is to be told, and the functions that together tell it.

@@ -10,7 +10,7 @@ use super::{
 use crate::report::{BackendName, History, Sizes};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use portwatch_common::{Features, Offsets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The object, built from `portwatch-ebpf` by build.rs.
@@ -138,6 +138,8 @@ pub struct Loaded {
     pub features: Features,
     /// Functions that are not as the programs take them, and why.
     pub unfit: BTreeMap<&'static str, String>,
+    /// Functions that its BTF does not know.
+    pub absent: BTreeSet<&'static str>,
 }
 
 /// Resolves the running kernel's offsets.
@@ -160,7 +162,9 @@ pub fn resolve_offsets(release: &str) -> Result<Offsets, LoadError> {
 pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadError> {
     let btf = Btf::from_sys_fs().map_err(LoadError::LoaderBtf)?;
     let bytes = std::fs::read(Path::new(BTF_PATH)).map_err(LoadError::NoBtf)?;
-    let unfit = functions::unfit(&btf::Btf::parse(&bytes).map_err(LoadError::BadBtf)?);
+    let kernel = btf::Btf::parse(&bytes).map_err(LoadError::BadBtf)?;
+    let unfit = functions::unfit(&kernel);
+    let absent = functions::absent(&kernel);
     let global = Global(*offsets);
     let features = features::probe();
     let ebpf = EbpfLoader::new()
@@ -181,6 +185,7 @@ pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadErro
         btf,
         features,
         unfit,
+        absent,
     })
 }
 

@@ -18,4 +18,5 @@ pub mod mountinfo;
 pub mod offsets;
 pub mod privilege;
 pub mod refusal;
+mod serve;
 pub mod support;

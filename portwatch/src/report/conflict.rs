@@ -77,7 +77,7 @@ pub struct Wanted {
     /// connect(): where to; absent when that is not known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub destination: Option<Endpoint>,
-    /// Inode of the network namespace.
+    /// Inode of the network namespace; 0 = not known (`lockdown=confidentiality`).
     pub netns: u32,
     /// Where that namespace is mounted, `/run/netns/web`.
     #[serde(skip_serializing_if = "Option::is_none", default)]

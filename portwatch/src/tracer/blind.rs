@@ -12,10 +12,10 @@ use crate::probe::control::Control;
 use crate::probe::environment::{Environment, Lockdown};
 use crate::probe::load::{self, LoadError};
 use crate::probe::misses::Misses;
-use crate::probe::{cgroup, hooks};
+use crate::probe::{cgroup, features, hooks};
 use crate::report::{BackendName, ClockAnchor, History, Start};
 use crate::source::live::Live;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// For tests only: `confidentiality` starts this tracer on a kernel that is not locked down.
 const ASSUME: &str = "PORTWATCH_ASSUME_LOCKDOWN";
@@ -36,7 +36,12 @@ pub(super) fn assumed() -> bool {
 /// (kernel/trace/trace.c:tracing_check_open_get_tr, LOCKDOWN_TRACEFS) and loads nothing that reads
 /// its memory (kernel/bpf/helpers.c:bpf_base_func_proto, LOCKDOWN_BPF_READ_KERNEL).
 pub(super) fn explains(environment: &Environment, error: &TracerError) -> bool {
-    environment.lockdown == Some(Lockdown::Confidentiality)
+    // Without securityfs (a container) the kernel does not say it; that it refuses the helper does.
+    let locked = match environment.lockdown {
+        Some(said) => said == Lockdown::Confidentiality,
+        None => !features::reads_kernel(),
+    };
+    locked
         && matches!(
             error,
             TracerError::Tracefs(_) | TracerError::Load(LoadError::Core { .. })
@@ -113,7 +118,7 @@ pub(super) fn start(
         anchor,
         own_netns: environment.netns,
         older: Vec::new(),
-        early: Vec::new(),
+        waiting: VecDeque::new(),
         losses: Losses::new(misses),
     };
     Ok((tracer, facts, start))

@@ -25,7 +25,7 @@ use crate::snapshot::{self, Scanner, finder::IteratorFinder, tables::Tables};
 use crate::source::RawRecord;
 use crate::source::live::{Live, SourceError};
 use losses::Losses;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 
 /// Network namespaces whose ranges the start line tells at most.
@@ -91,8 +91,8 @@ pub struct Tracer {
     pub own_netns: Option<NetnsId>,
     /// Sockets older than the hooks that no descriptor leads to.
     pub older: Vec<Found>,
-    /// Traffic of the time of the scan.
-    early: Vec<RawRecord>,
+    /// Records that are out of the rings and not worked on yet; first those of the time of the scan.
+    waiting: VecDeque<RawRecord>,
     /// Losses that are told.
     losses: Losses,
 }
@@ -199,7 +199,7 @@ impl Tracer {
             anchor,
             own_netns,
             older,
-            early: tables.traffic,
+            waiting: tables.traffic.into(),
             losses: Losses::new(misses),
         };
         Ok((tracer, facts, start))

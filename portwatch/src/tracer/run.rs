@@ -9,6 +9,7 @@ use crate::correlate::Unwatch;
 use crate::decode::event::Ktime;
 use crate::enrich::clock::{self, ClockStep};
 use crate::pipeline::Pipeline;
+use crate::probe::control::Control;
 use crate::report::ClockAnchor;
 use crate::sink::SinkError;
 use crate::sink::hangup::Hangup;
@@ -16,13 +17,18 @@ use crate::sink::tally::EndReason;
 use crate::source::RawRecord;
 use anyhow::{Context as _, Result};
 use nix::sys::signal as posix;
-use std::future::pending;
+use std::collections::{HashSet, VecDeque};
+use std::future::{pending, ready};
+use std::iter::from_fn;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How often TRAFFIC is read: a 4 MiB ring holds some 20 000 records, so 400 000 a second.
 const TRAFFIC_EVERY: Duration = Duration::from_millis(20);
+
+/// How long records are worked on before signals and the end of the run are looked at again.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,7 +117,7 @@ fn finish(
     if tracer.traffic {
         while !tracer.live.traffic_now(&mut records) {}
     }
-    pipeline.records(records)?;
+    pipeline.records(tracer.waiting.drain(..).chain(records))?;
     let now = clock::now().unwrap_or(tracer.scanned);
     tracer
         .losses
@@ -137,8 +143,9 @@ async fn trace(
     });
     let gone = hangup.wait();
     tokio::pin!(gone, over);
-    let mut records = std::mem::take(&mut tracer.early);
-    take(pipeline, &mut records)?;
+    let mut records = Vec::new();
+    // With what waits, the FAILURES ring was drained to its end.
+    let mut drained = false;
     loop {
         let deadline = pipeline.correlator.next_deadline();
         tokio::select! {
@@ -165,14 +172,19 @@ async fn trace(
                 stepped?;
                 pipeline.anchor(ClockAnchor::now()?);
             }
-            drained = tracer.live.failures(&mut records) => {
-                // Before the verdicts, which say so if they rest on what was lost.
-                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
-                take(pipeline, &mut records)?;
-                if drained? {
+            () = ready(()), if drained || !tracer.waiting.is_empty() => {
+                work(pipeline, &mut tracer.waiting)?;
+                if drained && tracer.waiting.is_empty() {
+                    drained = false;
                     pipeline.drained()?;
                     tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
                 }
+            }
+            taken = tracer.live.failures(&mut records) => {
+                drained = taken?;
+                tracer.waiting.extend(records.drain(..));
+                // Before the verdicts, which say so if they rest on what was lost.
+                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
             () = until(tracer.losses.due) => {
                 tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
@@ -180,17 +192,11 @@ async fn trace(
             () = due(deadline) => pipeline.tick(clock::now()?)?,
             () = tick(traffic.as_mut()) => {
                 tracer.live.traffic_now(&mut records);
-                take(pipeline, &mut records)?;
+                tracer.waiting.extend(records.drain(..));
                 tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
         }
-        for unwatch in pipeline.take_unwatch() {
-            match unwatch {
-                Unwatch::Process(tgid) => tracer.control.unwatch_process(tgid.0),
-                Unwatch::Socket(cookie) => tracer.control.unwatch_socket(cookie),
-                Unwatch::Destination(tgid, to) => tracer.control.unwatch_destination(tgid.0, to),
-            }
-        }
+        forget(&mut tracer.control, pipeline.take_unwatch());
         if limits
             .max_conflicts
             .is_some_and(|most| pipeline.tally.incidents() >= most)
@@ -200,8 +206,28 @@ async fn trace(
     }
 }
 
-fn take(pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<(), SinkError> {
-    pipeline.records(records.drain(..))
+/// What no incident waits for any more need not be told by the kernel side.
+fn forget(control: &mut Control, over: Vec<Unwatch>) {
+    let mut processes = HashSet::new();
+    for one in over {
+        match one {
+            Unwatch::Process(tgid) => {
+                processes.insert(tgid.0);
+            }
+            Unwatch::Socket(cookie) => control.unwatch_socket(cookie),
+            Unwatch::Destination(tgid, to) => control.unwatch_destination(tgid.0, to),
+        }
+    }
+    control.unwatch_processes(&processes);
+}
+
+/// Works on what waits, for as long as signals may wait.
+fn work(pipeline: &mut Pipeline, waiting: &mut VecDeque<RawRecord>) -> Result<(), SinkError> {
+    let until = Instant::now() + SLICE;
+    pipeline.records(from_fn(|| match Instant::now() < until {
+        true => waiting.pop_front(),
+        false => None,
+    }))
 }
 
 /// Resolves at a moment of the kernel's clock; never without one.

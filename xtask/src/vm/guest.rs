@@ -40,7 +40,11 @@ const CHOSEN: [&str; 6] = [
 
 /// With the first backend only: what needs modules that few other machines have, and what all backends
 /// do alike.
-const CHOSEN_ONCE: [&str; 2] = ["kernel_sockets::", "refused_hooks::the_functions_of_tcp"];
+const CHOSEN_ONCE: [&str; 3] = [
+    "kernel_sockets::",
+    "refused_hooks::the_functions_of_tcp",
+    "refused_hooks::the_trampolines_of_two",
+];
 
 /// Of the kernel suite, what is run once more where the kernel preempts itself anywhere.
 const MISSED: &str = "missed::whatever_is_not_told_is_counted";

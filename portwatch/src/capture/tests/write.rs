@@ -11,8 +11,11 @@ use crate::decode::event::{Ktime, Tgid};
 use crate::enrich::facts::Facts as _;
 use crate::sink::filter::EventName;
 use crate::sink::tally::EndReason;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use portwatch_common::RecordKind;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 fn options(path: &Path) -> WriteOptions {
@@ -119,6 +122,39 @@ fn a_full_disk_ends_the_capture_and_not_the_run() {
     assert!(count > 100_000, "{missing}");
     assert!(told.lines().count() > 100_000);
     assert!(told.lines().last().unwrap().contains(r#""complete":true"#) || told.contains("lost"));
+}
+
+/// Whoever reads a FIFO gets a whole capture, also where nobody read it yet when it was opened.
+#[test]
+fn a_reader_of_a_fifo() {
+    for reads_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let [fifo, copy] = ["fifo", "copy"].map(|name| dir.path().join(name));
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let held = reads_first.then(|| {
+            let mut held = fs::OpenOptions::new();
+            held.read(true).custom_flags(libc::O_NONBLOCK);
+            held.open(&fifo).unwrap()
+        });
+        let read = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read(fifo).unwrap()
+        });
+        let recorder = Recorder::create(options(&fifo), header(), Redaction::default()).unwrap();
+        // More than a FIFO takes without its reader.
+        for n in 0..20_000 {
+            let (tgid, start) = (Tgid(5), Ktime(1));
+            recorder.record(&raw(bytes(&assign(n, 5, n * 7_777, 0))));
+            recorder.background(tgid, start, || Moody::default().process(tgid, start));
+        }
+        recorder.summary(Ktime(20_000), EndReason::Duration);
+        assert_eq!(recorder.finish(), None);
+        fs::write(&copy, read.join().unwrap()).unwrap();
+        let (told, complaints) = replayed(&[copy], &EventName::ALL);
+        assert_eq!(told.matches(r#""type":"assign""#).count(), 20_000);
+        assert_eq!(complaints, Vec::<String>::new());
+        drop(held);
+    }
 }
 
 /// What is told of a file to which more would have come.

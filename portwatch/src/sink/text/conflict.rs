@@ -6,6 +6,7 @@ use super::Look;
 use super::block::Block;
 use super::holders::holders;
 use super::who::{Place, call, cmdline, endpoint, foreign, holder_process, port, process, wanted};
+use crate::decode::event::NetnsId;
 use crate::report::{Cause, Certainty, Conflict, HolderKind, Tally};
 use anstyle::Style;
 use jiff::Timestamp;
@@ -99,7 +100,9 @@ fn failed(block: &mut Block<'_>, conflict: &Conflict, look: &Look) {
         let options: Vec<_> = what.options.iter().map(|option| option.word()).collect();
         tried.push_str(&format!(" with {}", options.join(", ")));
     }
-    if look.own_netns != Some(what.netns) {
+    if what.netns == NetnsId::UNKNOWN.0 {
+        tried.push_str(" in a network namespace that is not known");
+    } else if look.own_netns != Some(what.netns) {
         tried.push_str(&format!(" in network namespace {}", what.netns));
         match (&what.netns_path, what.netns_pid) {
             (Some(path), _) => tried.push_str(&format!(" ({})", escape(path))),

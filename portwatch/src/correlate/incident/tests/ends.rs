@@ -299,6 +299,19 @@ fn the_kernel_may_forget_what_nobody_waits_for() {
     assert!(run.correlator.take_unwatch().is_empty());
 }
 
+/// Both may happen before anybody takes what is over.
+#[test]
+fn what_is_waited_for_again_is_not_forgotten() {
+    let mut run = Run::new();
+    run.fails(0);
+    run.assigned(600, "0.0.0.0", PORT);
+    run.fails(700);
+    assert_eq!(run.correlator.take_unwatch(), []);
+    run.assigned(800, "0.0.0.0", PORT);
+    let all = [Unwatch::Process(Tgid(812)), Unwatch::Socket(487)];
+    assert_eq!(run.correlator.take_unwatch(), all);
+}
+
 #[test]
 fn memory_is_bounded_and_the_loss_is_told() {
     let mut run = Run::new();

@@ -4,13 +4,14 @@
 //! caller picks; they live until `close`, `exit` or the end of stdin. `in-thread NAME COMMAND...`
 //! runs a command in a thread of that name, which then stays.
 
+mod tricks;
+
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::process::{self, Command, ExitCode};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -18,11 +19,11 @@ use std::time::Duration;
 
 use portwatch_tests::ring;
 use rustix::fs::fstat;
-use rustix::io::{Errno, dup, dup2};
+use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
-    SocketType, accept, bind, connect, getpeername, getsockname, ipproto, listen, recv, send,
-    sendto, shutdown, socket, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, accept,
+    bind, connect, getpeername, getsockname, ipproto, listen, recv, send, sendto, shutdown,
+    socket_with, sockopt,
 };
 
 /// Why a command has no value.
@@ -140,20 +141,22 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["inode", socket] => Ok(fstat(puppet.socket(socket)?)?.st_ino.to_string()),
         ["comm-hex", hex] => comm(hex),
         ["in-thread", name, rest @ ..] => in_thread(puppet, name, rest),
-        ["unix"] => unix(),
+        ["unix"] => tricks::unix(),
+        ["taken-name"] => tricks::taken_name(),
+        ["enter", namespace] => tricks::enter(namespace),
         ["swap-and-bind", socket, address, times] => {
             let address: SocketAddr = parse(address)?;
-            swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
+            tricks::swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
                 bind(descriptor, &address) == Err(Errno::ADDRINUSE)
             })
         }
         ["swap-and-send", socket, address, times] => {
             let address: SocketAddr = parse(address)?;
-            swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
+            tricks::swapped(puppet.socket(socket)?, number(times)?, |descriptor| {
                 sendto(descriptor, b"x", SendFlags::empty(), &address) == Err(Errno::AGAIN)
             })
         }
-        ["lend", socket] => lend(&puppet.socket(socket)?),
+        ["lend", socket] => tricks::lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
         ["connects"] => Ok(puppet.connects.load(Ordering::Relaxed).to_string()),
@@ -268,54 +271,6 @@ fn in_thread(puppet: &Arc<Puppet>, name: &str, words: &[&str]) -> Outcome {
         })
         .map_err(|error| usage(&error))?;
     receiver.recv().map_err(|error| usage(&error))?
-}
-
-/// Calls while another thread swaps the descriptor between the socket and /dev/null: how often the
-/// call says that it failed for want of the port.
-fn swapped(socket: Arc<OwnedFd>, times: i32, fails: impl Fn(BorrowedFd<'_>) -> bool) -> Outcome {
-    let null = File::open("/dev/null").map_err(|error| usage(&error))?;
-    let mut swapped = dup(&socket)?;
-    let number = swapped.as_raw_fd();
-    let done = Arc::new(AtomicBool::new(false));
-    let theirs = Arc::clone(&done);
-    let swapping = thread::spawn(move || -> Result<OwnedFd, Errno> {
-        while !theirs.load(Ordering::Relaxed) {
-            dup2(&null, &mut swapped)?;
-            dup2(&socket, &mut swapped)?;
-        }
-        Ok(swapped)
-    });
-    let mut refused = 0;
-    for _ in 0..times {
-        // SAFETY: `swapped` lives until the thread is joined, and is never closed meanwhile.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        refused += u32::from(fails(descriptor));
-    }
-    done.store(true, Ordering::Relaxed);
-    let joined = swapping.join().map_err(|_| usage(&"the thread panicked"))?;
-    drop(joined?);
-    Ok(refused.to_string())
-}
-
-/// A listener in the file system's absence, a client, a byte from one to the other.
-fn unix() -> Outcome {
-    let name = SocketAddrUnix::new_abstract_name(format!("pw-{}", process::id()).as_bytes())?;
-    let open = || socket(AddressFamily::UNIX, SocketType::STREAM, None);
-    let listener = open()?;
-    bind(&listener, &name)?;
-    listen(&listener, 1)?;
-    let client = open()?;
-    connect(&client, &name)?;
-    send(&client, b"x", SendFlags::empty())?;
-    let (length, _) = recv(&accept(&listener)?, &mut [0_u8; 1][..], RecvFlags::empty())?;
-    Ok(length.to_string())
-}
-
-/// Starts a child that inherits the socket and never uses it; its process id is the value.
-fn lend(socket: &Arc<OwnedFd>) -> Outcome {
-    let inherited = socket.try_clone().map_err(|error| usage(&error))?;
-    let child = Command::new("sleep").arg("600").stdin(inherited).spawn();
-    Ok(child.map_err(|error| usage(&error))?.id().to_string())
 }
 
 fn usage(error: &impl ToString) -> Failure {
