@@ -74,7 +74,9 @@ pub(super) fn taken_name() -> Outcome {
     let name = SocketAddrUnix::new_abstract_name(format!("pw-{}", process::id()).as_bytes())?;
     let open = || socket(AddressFamily::UNIX, SocketType::STREAM, None);
     let (first, second) = (open()?, open()?);
-    bind(&first, &name)?;
+    // By another thread: of this one the refused bind() is the first since whatever came before.
+    thread::scope(|scope| scope.spawn(|| bind(&first, &name)).join())
+        .map_err(|_| usage(&"the thread panicked"))??;
     bind(&second, &name)?;
     Ok(String::new())
 }
