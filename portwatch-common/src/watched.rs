@@ -29,6 +29,6 @@ pub const fn destination(tgid: u32, peer: [u64; 2], port_be: u16) -> u64 {
 pub const fn of_process(key: u64) -> Option<u32> {
     match key >> 61 {
         0 => None,
-        _ => Some(key as u32),
+        _ => Some((key & 0xffff_ffff) as u32),
     }
 }

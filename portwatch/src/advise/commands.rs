@@ -38,6 +38,10 @@ pub(super) fn widen(
     ground: &Ground,
 ) -> Option<String> {
     let (low, high) = (conflict.range.low, conflict.range.high);
+    // It is not known.
+    if high == 0 {
+        return None;
+    }
     let wider = if high < HIGHEST {
         (low & !1, HIGHEST)
     } else {

@@ -4,6 +4,7 @@ use super::commands;
 use super::text::{endpoint, process, state, transport};
 use crate::correlate::exhausted::count_of;
 use crate::correlate::verdict::Ground;
+use crate::decode::event::NetnsId;
 use crate::enrich::facts::NetnsFacts;
 use crate::report::{
     Advice, Call, Conflict, Counted, ExhaustedFor, OriginName, StateName, Tally, TransportName,
@@ -61,6 +62,13 @@ pub(super) fn why(conflict: &Conflict) -> String {
 /// `range 32768-60999`, or that it is the socket's own.
 fn range(conflict: &Conflict) -> String {
     let range = &conflict.range;
+    if conflict.wanted.netns == NetnsId::UNKNOWN.0 {
+        return "range (of another network namespace than the process's, which is not known)"
+            .to_owned();
+    }
+    if range.high == 0 {
+        return "range (which could not be read)".to_owned();
+    }
     let ports = u32::from(range.high).saturating_sub(u32::from(range.low)) + 1;
     let counted = conflict.counted.as_ref();
     let available = counted.and_then(|counted| counted.available);

@@ -108,16 +108,19 @@ mod tests {
         assert!(unknown(&conflict));
     }
 
+    /// That the range is exhausted needs no namespace; which range it is does.
     #[test]
     fn a_namespace_that_is_not_known_is_told_as_such() {
-        for wanted in [Some(60001), None] {
+        for (wanted, cause) in [(Some(60001), Cause::Unknown), (None, Cause::RangeExhausted)] {
             let mut failure = failure(Transport::Tcp, "0.0.0.0", Vec::new());
             failure.walk.made = false;
             failure.netns = NetnsId::UNKNOWN;
             failure.wanted.port = wanted;
+            (failure.range.low, failure.range.high) = (0, 0);
             let conflict = verdict(&failure, &facts(Some(71234)), &ground()).conflict;
-            assert!(unknown(&conflict));
-            assert!(conflict.message.contains("another network namespace"));
+            assert_eq!((conflict.cause, conflict.holders.len()), (cause, 0));
+            let message = conflict.message;
+            assert!(message.contains("another network namespace"), "{message}");
         }
     }
 

@@ -144,7 +144,7 @@ fn a_reader_of_a_fifo() {
         // More than a FIFO takes without its reader.
         for n in 0..20_000 {
             let (tgid, start) = (Tgid(5), Ktime(1));
-            recorder.record(&raw(bytes(&assign(n, 5, n * 7_777, 0))));
+            recorder.record(&raw(bytes(&assign(n, 5, n, 0))));
             recorder.background(tgid, start, || Moody::default().process(tgid, start));
         }
         recorder.summary(Ktime(20_000), EndReason::Duration);
