@@ -309,10 +309,14 @@ fn the_namespace_is_that_of_the_socket() -> Result<()> {
     };
     let elsewhere = NetNs::new()?;
     elsewhere.add_address(&format!("{HERE}/32"))?;
-    let (binder, trace) = locked().trace(&stage.netns, &[], |_| {
+    // Which namespace it is cannot be told, so it is none that is asked for.
+    let everywhere = locked().script(
+        r#"tracer=$1; shift 6; set -- "$tracer" watch --ready-fd 3 --comm far-binder "$@""#,
+    );
+    let (binder, trace) = everywhere.trace(&stage.netns, &[], |_| {
         let _holder = make::bound_only(&stage.netns)?;
         let _innocent = make::listener(&elsewhere)?;
-        let mut binder = Puppet::start(&stage.netns, "made-binder")?;
+        let mut binder = Puppet::start(&stage.netns, "far-binder")?;
         binder.open("b", "tcp4", &[])?;
         binder.tell(&format!("enter {}", elsewhere.path().display()))?;
         let answer = binder.ask(&format!("bind b {HERE}:{PORT}"))?;

@@ -157,14 +157,14 @@ fn refused(task: *const u8, wanted: Wanted) {
     };
     counters.count(Counter::FAILURES_TRIGGERED);
     let net = follow(follow(task, off!(task_nsproxy)), off!(nsproxy_net));
-    // The number of another namespace is out of reach here: 0, which may be any that is wanted.
+    // The number of another namespace is out of reach here: 0, which nobody asks for by number.
     let cookie: u64 = load(net, off!(net_cookie));
     let inum: u32 = if cookie == wanted.netns_cookie {
         load(net, off!(net_inum))
     } else {
         0
     };
-    if inum != 0 && !config::wants_netns(inum) {
+    if !config::wants_netns(inum) {
         counters.count(Counter::FAILURES_FILTERED);
         return;
     }

@@ -316,7 +316,7 @@ pub const BLIND_BLIND_SPOTS: &[&str] = &[
     "before Linux 6.8: TCP sockets that are bound and do not listen",
     "failed listen(), connect() and UDP sends",
     "where a socket belongs to another network namespace than its process (setns): which one, and so \
-     who has the port; with --netns such failures are told all the same",
+     who has the port; with --netns such failures are not told",
     "ports taken and let go, calls refused for other reasons, that a requester got its port or \
      ended: incidents end by --incident-timeout",
 ];

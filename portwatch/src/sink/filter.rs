@@ -7,7 +7,6 @@ mod tests;
 pub use ports::{Ports, PortsError};
 
 use super::recent::{INCIDENTS, Recent};
-use crate::decode::event::NetnsId;
 use crate::report::{Body, Conflict, HolderProcess, Process, Report, TransportName, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,10 +114,9 @@ impl Selection {
         self.ports.is_empty() || port.is_some_and(among)
     }
 
-    /// A namespace that is not known may be any.
     fn place(&self, transport: TransportName, netns: u32) -> bool {
-        let among = self.netns.contains(&netns) || netns == NetnsId::UNKNOWN.0;
-        self.transport.is_none_or(|only| only == transport) && (self.netns.is_empty() || among)
+        self.transport.is_none_or(|only| only == transport)
+            && (self.netns.is_empty() || self.netns.contains(&netns))
     }
 
     fn wanted(&self, wanted: &Wanted) -> bool {
