@@ -92,7 +92,7 @@ pub(crate) fn fetch(series: Series) -> Result<Kernel> {
 }
 
 fn kernel(series: Series, package: &str, root: PathBuf) -> Kernel {
-    let release = package.trim_start_matches("linux-image-").to_owned();
+    let release = release(package).to_owned();
     Kernel {
         series,
         release,
@@ -103,16 +103,26 @@ fn kernel(series: Series, package: &str, root: PathBuf) -> Kernel {
 /// The package with the newest kernel of a line.
 fn newest(series: Series) -> Result<String> {
     let meta = series.metapackage();
-    if let Some(package) = depends(meta)? {
-        return Ok(package);
-    }
-    debian::apt_get("fetch the package lists", &["update"])?;
-    depends(meta)?.with_context(|| {
+    let package = match depends(meta)? {
+        Some(package) => Some(package),
+        None => {
+            debian::apt_get("fetch the package lists", &["update"])?;
+            depends(meta)?
+        }
+    };
+    let of_series = |package: &String| release(package).starts_with(&format!("{}.", series.name()));
+    package.filter(of_series).with_context(|| {
         format!(
-            "Debian's `{meta}` is not in this machine's package lists\n  what to do: give it \
-             Debian 12's sources, with bookworm-updates and bookworm-backports"
+            "Debian's `{meta}` is not in this machine's package lists, or is no kernel {}\n  what to \
+             do: give it Debian 12's sources, with bookworm-updates and bookworm-backports",
+            series.name()
         )
     })
+}
+
+/// `uname -r` of a kernel's package.
+fn release(package: &str) -> &str {
+    package.trim_start_matches("linux-image-")
 }
 
 fn depends(meta: &str) -> Result<Option<String>> {
@@ -172,7 +182,7 @@ fn unpack(folder: &Path, package: &str, root: &Path) -> Result<()> {
     Step::new(format!("unpack {package}"), dpkg)
         .fix("remove target/vm and try again")
         .quietly()?;
-    let release = package.trim_start_matches("linux-image-");
+    let release = release(package);
     if !tree.join("lib/modules").join(release).is_dir() {
         bail!("`{package}` has no lib/modules/{release}");
     }
