@@ -275,6 +275,12 @@ impl Pipeline {
         self.tell()
     }
 
+    /// How much [`Self::take_unwatch`] has.
+    #[must_use]
+    pub fn unwatched(&self) -> usize {
+        self.correlator.unwatched()
+    }
+
     /// What the kernel side need not watch any more.
     pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
         self.correlator.take_unwatch()

@@ -4,6 +4,7 @@ mod adversary;
 mod advice;
 mod assign;
 mod backends;
+mod batches;
 mod capture;
 mod causes;
 mod circumstance;

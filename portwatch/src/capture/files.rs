@@ -129,7 +129,10 @@ fn open_stream(path: &Path) -> io::Result<File> {
         }
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
             let shown = path.display();
-            log::warn!("nobody reads {shown} yet: waiting for a reader before anything is traced");
+            log::warn!(
+                "nobody reads {shown} yet: waiting for a reader; what fails meanwhile is told then, as \
+                 far as the kernel's ring holds it"
+            );
             OpenOptions::new().write(true).open(path)
         }
         Err(error) => Err(error),

@@ -7,7 +7,7 @@ use super::exit::Status;
 use super::runtime;
 use crate::probe::environment::Environment;
 use crate::probe::privilege;
-use crate::report::Start;
+use crate::report::{History, Start};
 use crate::sink::escape::escape;
 use crate::tracer::{Tracer, TracerOptions};
 use anyhow::Result;
@@ -123,6 +123,30 @@ fn initial(initial: Option<bool>) -> String {
     .to_owned()
 }
 
+/// How far back closed sockets are known.
+fn remembers(start: &Start, out: &mut dyn Write) -> Result<()> {
+    let History {
+        closed_connections,
+        listeners,
+        closes_per_second,
+    } = start.history;
+    if closed_connections == 0 && listeners == 0 {
+        writeln!(out, "remembered: nothing")?;
+        return Ok(());
+    }
+    let open = start.sizes.owners;
+    writeln!(
+        out,
+        "remembered: {open} open sockets, {closed_connections} closed connections, {listeners} \
+         listeners"
+    )?;
+    writeln!(
+        out,
+        "a connection in TIME_WAIT is among them up to {closes_per_second} closes a second"
+    )?;
+    Ok(())
+}
+
 fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "kernel {}", escape(&findings.kernel))?;
     for Check { name, good, found } in &findings.checks {
@@ -151,16 +175,7 @@ fn show(findings: &Findings, out: &mut dyn Write) -> Result<()> {
         for warning in &start.warnings {
             writeln!(out, "warning: {}", escape(warning))?;
         }
-        writeln!(
-            out,
-            "remembered: {} open sockets, {} closed connections, {} listeners",
-            start.sizes.owners, start.history.closed_connections, start.history.listeners
-        )?;
-        writeln!(
-            out,
-            "a connection in TIME_WAIT is among them up to {} closes a second",
-            start.history.closes_per_second
-        )?;
+        remembers(start, out)?;
         writeln!(out, "{} sockets known", start.snapshot_sockets)?;
     }
     if let Some(error) = &findings.error {

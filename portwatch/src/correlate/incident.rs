@@ -179,6 +179,12 @@ impl Incidents {
         }
     }
 
+    /// How much [`Self::take_unwatch`] has at most.
+    #[must_use]
+    pub fn unwatched(&self) -> usize {
+        self.unwatch.len()
+    }
+
     /// What the kernel may forget, since the last call, but for what is waited for again meanwhile.
     pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
         let mut over = std::mem::take(&mut self.unwatch);

@@ -228,6 +228,12 @@ impl Correlator {
         self.tell_dropped(now, out);
     }
 
+    /// How much [`Self::take_unwatch`] has at most.
+    #[must_use]
+    pub fn unwatched(&self) -> usize {
+        self.incidents.unwatched()
+    }
+
     /// What the kernel's WATCHED map may forget, since the last call.
     pub fn take_unwatch(&mut self) -> Vec<Unwatch> {
         self.incidents.take_unwatch()

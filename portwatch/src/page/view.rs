@@ -8,6 +8,7 @@ use super::range_map::{RangeMap, range_map};
 use super::scene::Scene;
 use super::story_view::{StoryView, stories_told};
 use super::words::{counted, machine_time, number, text, time};
+use crate::decode::event::NetnsId;
 use crate::report::time::human;
 use crate::sink::{SinkError, outlet};
 use askama::Template;
@@ -290,7 +291,13 @@ impl SceneView {
         });
         Self {
             number,
-            name: format!("{}, network namespace {}", text(&scene.host), scene.netns),
+            name: match NetnsId(scene.netns) {
+                NetnsId::UNKNOWN => format!(
+                    "{}, network namespaces that are not known",
+                    text(&scene.host)
+                ),
+                NetnsId(netns) => format!("{}, network namespace {netns}", text(&scene.host)),
+            },
             only_since: scene.only_since.map(time),
             lanes_height: height(lanes.len()),
             lanes,

@@ -65,8 +65,14 @@ fn instead(refused: &Function, way: &[Function], loaded: &Loaded) -> Option<Stri
     if names.contains(&refused.name) {
         return Some("nothing: a kprobe serves in its place".to_owned());
     }
-    let there = !loaded.absent.contains(refused.name);
-    there.then(|| format!("nothing: {} in its place", names.join(" and ")))
+    if loaded.absent.contains(refused.name) {
+        return None;
+    }
+    let lacks = way.iter().find_map(|function| function.lacks);
+    let lost = lacks.map_or("nothing".to_owned(), |lacks| {
+        format!("{lacks}; else nothing")
+    });
+    Some(format!("{lost}: {} in its place", names.join(" and ")))
 }
 
 /// Says of a duty's functions why none of them was tried.
@@ -75,12 +81,9 @@ fn untried(duty: &Duty, missing: u32, choice: Choice, attached: &mut Attached) {
         return;
     };
     let needed = DUTIES.iter().filter(|duty| duty.bit & missing != 0);
-    let needed: Vec<&str> = needed
-        .flat_map(|duty| duty.ways.first())
-        .flat_map(|way| way.iter().map(|function| function.name))
-        .collect();
+    let needed: Vec<&str> = needed.map(|duty| duty.what).collect();
     let reason = format!(
-        "not tried: it is of no use without {}",
+        "not tried: it is of no use where no function tells {}",
         needed.join(" and ")
     );
     for function in duty.ways.first().into_iter().copied().flatten() {

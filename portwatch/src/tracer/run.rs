@@ -22,6 +22,7 @@ use std::future::{pending, ready};
 use std::iter::from_fn;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How often TRAFFIC is read: a 4 MiB ring holds some 20 000 records, so 400 000 a second.
@@ -29,6 +30,10 @@ const TRAFFIC_EVERY: Duration = Duration::from_millis(20);
 
 /// How long records are worked on before signals and the end of the run are looked at again.
 const SLICE: Duration = Duration::from_millis(50);
+
+/// What the kernel may forget waits until every failure has been seen; but not more than this: the map
+/// is full of it then, and no more failures are watched.
+const UNWATCHED: usize = 8192;
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,6 +151,7 @@ async fn trace(
     let mut records = Vec::new();
     // With what waits, the FAILURES ring was drained to its end.
     let mut drained = false;
+    let mut traffic_read = Instant::now();
     loop {
         let deadline = pipeline.correlator.next_deadline();
         tokio::select! {
@@ -179,10 +185,18 @@ async fn trace(
                     pipeline.drained()?;
                     tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
                 }
+                // Signals and timers are looked at by the runtime, which gets its turn here.
+                yield_now().await;
             }
             taken = tracer.live.failures(&mut records) => {
                 drained = taken?;
                 tracer.waiting.extend(records.drain(..));
+                // While there is always another failure, nothing below gets a turn.
+                if tracer.traffic && traffic_read.elapsed() >= TRAFFIC_EVERY {
+                    traffic_read = Instant::now();
+                    tracer.live.traffic_now(&mut records);
+                    tracer.waiting.extend(records.drain(..));
+                }
                 // Before the verdicts, which say so if they rest on what was lost.
                 tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
@@ -191,12 +205,21 @@ async fn trace(
             }
             () = due(deadline) => pipeline.tick(clock::now()?)?,
             () = tick(traffic.as_mut()) => {
+                traffic_read = Instant::now();
                 tracer.live.traffic_now(&mut records);
                 tracer.waiting.extend(records.drain(..));
                 tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
             }
         }
-        forget(&mut tracer.control, pipeline.take_unwatch());
+        if pipeline.unwatched() > 0 && tracer.waiting.is_empty() && !drained {
+            // A failure that nobody has seen yet waits for what the kernel would forget now.
+            drained = tracer.live.failures_now(&mut records);
+            tracer.waiting.extend(records.drain(..));
+        }
+        let seen = drained && tracer.waiting.is_empty();
+        if seen || pipeline.unwatched() > UNWATCHED {
+            forget(&mut tracer.control, pipeline.take_unwatch());
+        }
         if limits
             .max_conflicts
             .is_some_and(|most| pipeline.tally.incidents() >= most)

@@ -211,6 +211,10 @@ impl FromStr for Netns {
             .and_then(|text| text.strip_suffix(']'));
         match inode.unwrap_or(text) {
             "" => Err(ParseError::EmptyNetns),
+            // No namespace has it: where one is not known, 0 stands in its place.
+            zero if zero.bytes().all(|byte| byte == b'0') => {
+                Err(ParseError::NotNetns(zero.to_owned()))
+            }
             inode if inode.bytes().all(|byte| byte.is_ascii_digit()) => inode
                 .parse()
                 .map(Self)

@@ -82,6 +82,9 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
             bind(puppet.socket(socket)?, &parse(address)?)?;
             local(&puppet.socket(socket)?)
         }
+        ["bind-often", socket, address, times] => {
+            tricks::refused_often(&puppet.socket(socket)?, &parse(address)?, number(times)?)
+        }
         ["listen", socket, backlog] => {
             listen(puppet.socket(socket)?, number(backlog)?)?;
             local(&puppet.socket(socket)?)

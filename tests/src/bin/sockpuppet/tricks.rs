@@ -2,6 +2,7 @@
 //! another network namespace.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::process::{self, Command};
 use std::sync::Arc;
@@ -67,6 +68,12 @@ pub(super) fn lend(socket: &Arc<OwnedFd>) -> Outcome {
     let inherited = socket.try_clone().map_err(|error| usage(&error))?;
     let child = Command::new("sleep").arg("600").stdin(inherited).spawn();
     Ok(child.map_err(|error| usage(&error))?.id().to_string())
+}
+
+/// Tries a port that is taken so many times; the value is how often it was refused.
+pub(super) fn refused_often(socket: &Arc<OwnedFd>, address: &SocketAddr, times: i32) -> Outcome {
+    let refused = (0..times).filter(|_| bind(socket, address) == Err(Errno::ADDRINUSE));
+    Ok(refused.count().to_string())
 }
 
 /// Binds a second socket to a name that is taken: `EADDRINUSE`, without any port.
