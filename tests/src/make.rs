@@ -138,12 +138,15 @@ pub fn syn_sent(netns: &NetNs) -> Result<Made> {
     made(client, "c", Some(peer))
 }
 
+/// Seconds that FIN_WAIT2 lasts without a process: longer than a test in an emulated machine.
+const FIN_TIMEOUT: &str = "600";
+
 /// A client that did not close after its server did. The server's end is an orphan then, and where the
 /// last acknowledgement finds it still owned by `close()`, the kernel resets it after `tcp_fin_timeout`,
 /// which ends the client's socket too; over 60 s it makes TIME_WAIT of it instead
 /// (net/ipv4/tcp_timer.c:tcp_keepalive_timer, v6.12). An emulated machine runs into the former.
 pub fn close_wait(netns: &NetNs) -> Result<Made> {
-    netns.sysctl("net/ipv4/tcp_fin_timeout", "120")?;
+    netns.sysctl("net/ipv4/tcp_fin_timeout", FIN_TIMEOUT)?;
     let mut made = established(netns)?;
     made.other_end()?.tell("close a")?;
     wait_state(netns, Transport::Tcp, "close_wait")?;
@@ -185,7 +188,7 @@ pub fn time_wait_of_the_dead(netns: &NetNs) -> Result<Made> {
 /// A closed connection whose server never closes its side; `tcp_fin_timeout` over 60 s makes the
 /// kernel keep the whole socket, below that it keeps a small one in the same state.
 pub fn orphan(netns: &NetNs) -> Result<Made> {
-    netns.sysctl("net/ipv4/tcp_fin_timeout", "120")?;
+    netns.sysctl("net/ipv4/tcp_fin_timeout", FIN_TIMEOUT)?;
     orphan_by_default(netns)
 }
 
