@@ -61,7 +61,8 @@ fn the_next_failure_is_still_watched() -> Result<()> {
     let Some(stage) = Stage::set()? else {
         return Ok(());
     };
-    let mut tracer = Tracer::start(&stage.netns, &[])?;
+    // An emulated machine works on the crowd for longer than an incident lasts by default.
+    let mut tracer = Tracer::start(&stage.netns, &["--incident-timeout", "10m"])?;
     let mut first = make::listener(&stage.netns)?;
     let next = format!("0.0.0.0:{}", PORT + 1);
     let mut second = Puppet::start(&stage.netns, "next-holder")?;
