@@ -122,6 +122,9 @@ fn finish(
     if tracer.traffic {
         while !tracer.live.traffic_now(&mut records) {}
     }
+    let now = clock::now().unwrap_or(tracer.scanned);
+    // Before the verdicts, which say so if they rest on what was lost.
+    tracer.losses.tell(&mut tracer.control, pipeline, now)?;
     pipeline.records(tracer.waiting.drain(..).chain(records))?;
     let now = clock::now().unwrap_or(tracer.scanned);
     tracer
@@ -190,15 +193,12 @@ async fn trace(
             }
             taken = tracer.live.failures(&mut records) => {
                 drained = taken?;
-                tracer.waiting.extend(records.drain(..));
                 // While there is always another failure, nothing below gets a turn.
                 if tracer.traffic && traffic_read.elapsed() >= TRAFFIC_EVERY {
                     traffic_read = Instant::now();
                     tracer.live.traffic_now(&mut records);
-                    tracer.waiting.extend(records.drain(..));
                 }
-                // Before the verdicts, which say so if they rest on what was lost.
-                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
+                queue(tracer, pipeline, &mut records)?;
             }
             () = until(tracer.losses.due) => {
                 tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
@@ -207,14 +207,13 @@ async fn trace(
             () = tick(traffic.as_mut()) => {
                 traffic_read = Instant::now();
                 tracer.live.traffic_now(&mut records);
-                tracer.waiting.extend(records.drain(..));
-                tracer.losses.tell(&mut tracer.control, pipeline, clock::now()?)?;
+                queue(tracer, pipeline, &mut records)?;
             }
         }
         if pipeline.unwatched() > 0 && tracer.waiting.is_empty() && !drained {
             // A failure that nobody has seen yet waits for what the kernel would forget now.
             drained = tracer.live.failures_now(&mut records);
-            tracer.waiting.extend(records.drain(..));
+            queue(tracer, pipeline, &mut records)?;
         }
         let seen = drained && tracer.waiting.is_empty();
         if seen || pipeline.unwatched() > UNWATCHED {
@@ -227,6 +226,14 @@ async fn trace(
             return Ok(EndReason::MaxConflicts);
         }
     }
+}
+
+/// Lets records wait; what was lost is told before the verdicts on them, which say so if they rest on it.
+fn queue(tracer: &mut Tracer, pipeline: &mut Pipeline, records: &mut Vec<RawRecord>) -> Result<()> {
+    tracer.waiting.extend(records.drain(..));
+    let now = clock::now()?;
+    tracer.losses.tell(&mut tracer.control, pipeline, now)?;
+    Ok(())
 }
 
 /// What no incident waits for any more need not be told by the kernel side.
