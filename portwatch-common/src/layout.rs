@@ -27,5 +27,5 @@ size! {
     TableScan = 48,
     RangeScan = 96,
     BlindRecord = 120,
-    Counters = 232,
+    Counters = 240,
 }

@@ -125,6 +125,8 @@ impl Counter {
     pub const SENDS_UNREADABLE: u32 = 27;
     /// Calls of a function whose return probe did not run.
     pub const RETURNS_MISSED: u32 = 28;
+    /// Calls whose beginning did not fit into NOTES or WANTED, whatever they came to.
+    pub const NOTES_FULL: u32 = 29;
     /// How many counters there are.
-    pub const COUNT: u32 = 29;
+    pub const COUNT: u32 = 30;
 }

@@ -1,7 +1,8 @@
 //! What a call began with, kept until it ends: a return probe has no arguments, and a function
 //! deeper in the call wants to know what the caller asked for.
 
-use crate::maps::NOTES;
+use crate::{maps::NOTES, stats};
+use portwatch_common::Counter;
 
 /// A task and the function it is in.
 #[repr(C)]
@@ -42,11 +43,12 @@ pub(crate) mod function {
     pub(crate) const SYSTEM_CALL: u64 = 6;
 }
 
-/// A call begins. An LRU map takes what fits; a note that is missing at the end only makes the
-/// failure's address come from the socket.
+/// A call of the hook begins. An LRU map gives its oldest note up for this one; where it cannot, that
+/// is counted.
 #[inline(always)]
-pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
+pub(crate) fn begin(hook: u32, function: u64, task: u64, sk: u64, argument: u64) {
     put(
+        hook,
         function,
         task,
         Note {
@@ -59,8 +61,9 @@ pub(crate) fn begin(function: u64, task: u64, sk: u64, argument: u64) {
 
 /// The same of one that a return probe ends, which tells something.
 #[inline(always)]
-pub(crate) fn begin_probed(function: u64, task: u64, sk: u64, argument: u64) {
+pub(crate) fn begin_probed(hook: u32, function: u64, task: u64, sk: u64, argument: u64) {
     put(
+        hook,
         function,
         task,
         Note {
@@ -72,8 +75,10 @@ pub(crate) fn begin_probed(function: u64, task: u64, sk: u64, argument: u64) {
 }
 
 #[inline(always)]
-fn put(function: u64, task: u64, note: Note) {
-    let _ = NOTES.insert(Key { task, function }, note, 0);
+fn put(hook: u32, function: u64, task: u64, note: Note) {
+    if NOTES.insert(Key { task, function }, note, 0).is_err() {
+        stats::lose(hook, Counter::NOTES_FULL);
+    }
 }
 
 /// The call that the task is in, if it is in that function; or an older one whose end was missed.

@@ -170,12 +170,17 @@ pub fn time_wait(netns: &NetNs) -> Result<Made> {
 
 /// Closes an established connection so that TIME_WAIT is the client's.
 pub fn close_client_first(netns: &NetNs, made: &mut Made) -> Result<()> {
+    close_client_first_on(netns, made, PORT)
+}
+
+/// The same of one made by [`established_on`].
+pub fn close_client_first_on(netns: &NetNs, made: &mut Made, port: u16) -> Result<()> {
     made.holder.tell("close c")?;
     made.inode = None;
     let length = made.other_end()?.tell_number("recv a")?;
     ensure!(length == 0, "{length} bytes instead of the end");
     made.other_end()?.tell("close a")?;
-    wait_state(netns, Transport::Tcp, "time_wait")
+    wait_state_on(netns, Transport::Tcp, port, "time_wait")
 }
 
 /// A closed client connection of a process that is gone.
@@ -317,10 +322,15 @@ fn bound(netns: &NetNs, kind: &str, options: &[&str], address: &str, listen: boo
 
 /// Waits until the socket on the wanted port is in `state`.
 pub fn wait_state(netns: &NetNs, transport: Transport, state: &str) -> Result<()> {
-    wait::until(&format!("port {PORT} in {state}"), wait::PATIENCE, || {
+    wait_state_on(netns, transport, PORT, state)
+}
+
+/// The same of another port.
+fn wait_state_on(netns: &NetNs, transport: Transport, port: u16, state: &str) -> Result<()> {
+    wait::until(&format!("port {port} in {state}"), wait::PATIENCE, || {
         let rows = netns.sockets()?;
         let there = rows.iter().any(|row| {
-            row.transport == transport && row.local.port() == PORT && row.state == state
+            row.transport == transport && row.local.port() == port && row.state == state
         });
         Ok(there.then_some(()))
     })

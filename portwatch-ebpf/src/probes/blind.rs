@@ -121,8 +121,10 @@ fn begins(ctx: &SockAddrContext, family: u16, addr: [u32; 4]) {
         // SAFETY: a helper that takes the context.
         netns_cookie: unsafe { bpf_get_netns_cookie(from.cast()) },
     };
-    // An LRU map takes what fits.
-    let _ = WANTED.insert(current() as u64, wanted, 0);
+    // An LRU map gives its oldest note up for this one, unless it cannot.
+    if WANTED.insert(current() as u64, wanted, 0).is_err() {
+        stats::lose(HookId::BLIND_EXIT, Counter::NOTES_FULL);
+    }
 }
 
 /// `raw_syscalls:sys_exit` as a BTF tracepoint: registers and return value.

@@ -24,7 +24,7 @@ use portwatch_common::{Counter, HookId};
 fn begin(hook: u32, function: u64, sk: u64, argument: u64) {
     let task = task::current();
     unended(hook, function, task);
-    notes::begin_probed(function, task, sk, argument);
+    notes::begin_probed(hook, function, task, sk, argument);
 }
 
 /// A task ends: what its last calls left is taken away, since another task may be where it was. A
@@ -164,7 +164,13 @@ pub(crate) fn kr_bind(ctx: RetProbeContext) -> u32 {
 pub(crate) fn kp_dgram_connect(ctx: ProbeContext) -> u32 {
     // Its end tells nothing: what it missed is no loss.
     let (sk, addr) = (sock_of(argument(&ctx, 0)), argument(&ctx, 1));
-    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
+    notes::begin(
+        HookId::UDP_GET_PORT,
+        function::DGRAM_CONNECT,
+        task::current(),
+        sk,
+        addr,
+    );
     0
 }
 

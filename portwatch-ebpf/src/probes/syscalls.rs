@@ -48,7 +48,7 @@ pub(super) fn arguments(ctx: &TracePointContext) -> (u32, u64, i64) {
 }
 
 macro_rules! enters {
-    ($($name:ident)*) => { $(
+    ($($name:ident $hook:ident)*) => { $(
         /// Keeps the arguments for the exit, where that cannot read the registers.
         #[tracepoint]
         pub(crate) fn $name(ctx: TracePointContext) -> u32 {
@@ -57,14 +57,20 @@ macro_rules! enters {
                 let arguments = ctx.as_ptr().cast::<u8>().add(16).cast::<u64>();
                 (*arguments, *arguments.add(1))
             };
-            notes::begin(function::SYSTEM_CALL, task::current(), fd, addr);
+            notes::begin(HookId::$hook, function::SYSTEM_CALL, task::current(), fd, addr);
             0
         }
     )* };
 }
 
-enters!(sys_enter_bind sys_enter_listen sys_enter_connect);
-enters!(sys_enter_sendto sys_enter_sendmsg sys_enter_sendmmsg);
+enters! {
+    sys_enter_bind SYS_EXIT_BIND
+    sys_enter_listen SYS_EXIT_LISTEN
+    sys_enter_connect SYS_EXIT_CONNECT
+    sys_enter_sendto SYS_EXIT_SENDTO
+    sys_enter_sendmsg SYS_EXIT_SENDMSG
+    sys_enter_sendmmsg SYS_EXIT_SENDMMSG
+}
 
 /// The socket of a descriptor, if it is one that has ports; 0 otherwise.
 #[inline(always)]

@@ -18,6 +18,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 use core::ffi::c_void;
+use portwatch_common::HookId;
 
 /// Asks the socket's cookie, which gives it one for good.
 #[inline(always)]
@@ -86,7 +87,13 @@ pub(crate) fn fx_hash6_connect(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn connecting(sk: u64) {
     let port = u64::from(sock::port(sk));
-    notes::begin(function::HASH_CONNECT, task::current(), sk, port);
+    notes::begin(
+        HookId::HASH_CONNECT,
+        function::HASH_CONNECT,
+        task::current(),
+        sk,
+        port,
+    );
 }
 
 /// Whether the socket had a port before; without a note it is taken to have had one, so that
@@ -106,7 +113,8 @@ macro_rules! bind {
         $(#[$meta])*
         #[fentry(function = $name)]
         pub(crate) fn $entry(ctx: FEntryContext) -> i32 {
-            notes::begin(function::BIND, task::current(), $sock(ctx.arg(0)), ctx.arg(1));
+            let (sk, addr) = ($sock(ctx.arg(0)), ctx.arg(1));
+            notes::begin(HookId::INET_BIND, function::BIND, task::current(), sk, addr);
             0
         }
 
@@ -146,7 +154,13 @@ pub(super) fn sock_of(socket: u64) -> u64 {
 #[fentry(function = "inet_dgram_connect")]
 pub(crate) fn fe_dgram_connect(ctx: FEntryContext) -> i32 {
     let (sk, addr) = (sock_of(ctx.arg(0)), ctx.arg(1));
-    notes::begin(function::DGRAM_CONNECT, task::current(), sk, addr);
+    notes::begin(
+        HookId::UDP_GET_PORT,
+        function::DGRAM_CONNECT,
+        task::current(),
+        sk,
+        addr,
+    );
     0
 }
 

@@ -142,7 +142,8 @@ fn remembers(start: &Start, out: &mut dyn Write) -> Result<()> {
     )?;
     writeln!(
         out,
-        "a connection in TIME_WAIT is among them up to {closes_per_second} closes a second"
+        "a connection in TIME_WAIT is among them up to {closes_per_second} closes a second \
+         (more with `--closed-connections`)"
     )?;
     Ok(())
 }

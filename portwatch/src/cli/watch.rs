@@ -132,6 +132,10 @@ fn tracer_options(args: &WatchArgs, selection: &Selection) -> TracerOptions {
             traffic_ring: args.trace.ring_size.unwrap_or(defaults.traffic_ring),
             failures_ring: args.trace.ring_size.unwrap_or(defaults.failures_ring),
             owners: args.trace.owners.unwrap_or(defaults.owners),
+            closed_connections: args
+                .trace
+                .closed_connections
+                .unwrap_or(defaults.closed_connections),
         },
         traffic: all || wants(EventName::Assign) || wants(EventName::Release),
         refused: all || wants(EventName::Refused),

@@ -85,6 +85,8 @@ pub struct LoadOptions {
     pub failures_ring: u32,
     /// Entries of OWNERS.
     pub owners: u32,
+    /// Entries of PAST.
+    pub closed_connections: u32,
 }
 
 /// How long TIME_WAIT lasts (include/net/tcp.h, TCP_TIMEWAIT_LEN).
@@ -98,6 +100,7 @@ impl Default for LoadOptions {
             traffic_ring: 1 << 22,
             failures_ring: 1 << 22,
             owners: 1 << 17,
+            closed_connections: 1 << 16,
         }
     }
 }
@@ -121,7 +124,7 @@ impl LoadOptions {
             failures_ring: self.failures_ring,
             traffic_ring: self.traffic_ring,
             owners: self.owners,
-            past: 1 << 16,
+            past: self.closed_connections,
             listeners: 1 << 14,
             watched: 1 << 13,
         }
@@ -174,6 +177,7 @@ pub fn load(offsets: &Offsets, options: &LoadOptions) -> Result<Loaded, LoadErro
         .map_max_entries("TRAFFIC", options.traffic_ring)
         .map_max_entries("FAILURES", options.failures_ring)
         .map_max_entries("OWNERS", options.owners)
+        .map_max_entries("PAST", options.closed_connections)
         .load(if features.bpf_loop != 0 {
             OBJECT
         } else {

@@ -50,6 +50,13 @@ const KINDS: &[Kind] = &[
                   than the kernel has room for (kretprobe instances); trampolines have no such limit",
     },
     Kind {
+        place: "notes",
+        counter: Counter::NOTES_FULL,
+        ring: None,
+        meaning: "calls whose beginning could not be noted: a failure among them is not told, or \
+                  without the address that it wanted",
+    },
+    Kind {
         place: "holders",
         counter: Counter::HOLDERS_DROPPED,
         ring: FAILURES,

@@ -122,7 +122,7 @@ fn a_full_command_line() {
          --comm nginx --cgroup /a --netns 4026531840,net:[1] --output /tmp/x --duration 5m \
          --max-conflicts 3 --fail-on-conflict --incident-timeout 1m --cmdline argv0 \
          --redact address,uid --neighbours --ready-fd 9 --backend tracepoint --no-udp-autobind \
-         --ring-size 1M --owners 4096",
+         --ring-size 1M --owners 4096 --closed-connections 131072",
     );
     let selection = watch.select.selection();
     assert_eq!(
@@ -136,6 +136,10 @@ fn a_full_command_line() {
     assert_eq!(
         (watch.limits.ready_fd, watch.trace.ring_size),
         (Some(9), Some(1 << 20))
+    );
+    assert_eq!(
+        (watch.trace.owners, watch.trace.closed_connections),
+        (Some(4096), Some(1 << 17))
     );
     assert!(watch.limits.fail_on_conflict && watch.show.neighbours && watch.trace.no_udp_autobind);
 }
@@ -173,6 +177,7 @@ fn bad_values_are_told_with_the_way_out() {
         (&["--ready-fd", "x"], "from 3 up"),
         (&["--ring-size", "100"], "256K"),
         (&["--owners", "1"], "1024"),
+        (&["--closed-connections", "1"], "1024"),
         (
             &["--backend", "ebpf"],
             "auto, trampoline, kprobe, tracepoint",

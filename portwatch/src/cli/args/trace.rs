@@ -30,6 +30,12 @@ pub struct TraceArgs {
     #[arg(long, env = "PORTWATCH_OWNERS", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
     pub owners: Option<u32>,
+
+    /// Closed connections whose process is remembered in the kernel: what is in TIME_WAIT is named
+    /// as long as fewer are closed in a minute
+    #[arg(long, env = "PORTWATCH_CLOSED_CONNECTIONS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    pub closed_connections: Option<u32>,
 }
 
 /// A word of `--backend`.
