@@ -162,6 +162,16 @@ fn obey(puppet: &Arc<Puppet>, words: &[&str]) -> Outcome {
         ["lend", socket] => tricks::lend(&puppet.socket(socket)?),
         ["serve", listener] => puppet.serve(listener),
         ["storm", address, threads] => puppet.storm(parse(address)?, number(threads)?),
+        ["connect-times", address, times] => {
+            let address = parse(address)?;
+            (0..number(times)?).try_for_each(|_| connect_and_reset(address))?;
+            Ok(String::new())
+        }
+        ["accept-times", listener, times] => {
+            let listener = puppet.socket(listener)?;
+            (0..number(times)?).try_for_each(|_| accept(&listener).map(drop))?;
+            Ok(String::new())
+        }
         ["connects"] => Ok(puppet.connects.load(Ordering::Relaxed).to_string()),
         ["calm"] => {
             puppet.calm.store(true, Ordering::Relaxed);
