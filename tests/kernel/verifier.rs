@@ -6,9 +6,10 @@ use anyhow::{Context, Result, ensure};
 use portwatch_tests::machine::Machine;
 use portwatch_tests::stage::Stage;
 
-/// The largest program needs 14 000 on 6.18. A value that adds up in a register, or one pointer to
-/// whichever map had an entry, makes it twenty times as many, and seconds of every start.
-const MOST: u64 = 60_000;
+/// The largest program needs 14 000 on 6.18, and 88 000 with trampolines on 6.1, whose verifier prunes
+/// less. A value that adds up in a register, or one pointer to whichever map had an entry, makes it
+/// twenty times as many, and seconds of every start.
+const MOST: u64 = 120_000;
 
 /// The same without `bpf_loop`, where each turn of the walk is followed: 40 000 on 6.18, 88 000 on 6.1.
 /// At a million the kernel refuses the program (include/linux/bpf_verifier.h,
