@@ -298,6 +298,16 @@ fn the_page_says_what_was_skipped() {
     assert_eq!(code, Some(0));
     assert!(text.contains("<p>Skipped: "), "{text}");
     assert!(text.contains("b.pwcap"));
+    let named = dir.path().join("10.9.8.4.pwcap");
+    fs::rename(dir.path().join("b.pwcap"), named).unwrap();
+    let (text, _) = told(&[
+        "report",
+        "--redact",
+        "address",
+        &dir.path().display().to_string(),
+    ]);
+    assert!(text.contains("<p>Skipped: "), "{text}");
+    assert!(!text.contains("10.9.8.4"), "{text}");
 }
 
 #[test]

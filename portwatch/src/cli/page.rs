@@ -30,7 +30,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<Status> {
     let outcome = playback.run(&args.from.captures, &mut |header, _| {
         Box::new(page.sink(source(header, args)))
     })?;
-    page.skipped(&outcome.skipped);
+    let mut skipped = outcome.skipped;
+    skipped.iter_mut().for_each(|why| playback.redact.text(why));
+    page.skipped(skipped);
     page.write(&mut out, &kept.name)?;
     kept.keep()?;
     match outcome.damaged && args.from.strict {

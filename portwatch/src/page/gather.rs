@@ -195,9 +195,9 @@ pub struct Source {
 
 impl Page {
     /// Captures that were not read, each with the reason.
-    pub fn skipped(&self, skipped: &[String]) {
+    pub fn skipped(&self, skipped: Vec<String>) {
         let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gathered.skipped = skipped.to_vec();
+        gathered.skipped = skipped;
     }
 
     /// The sink of one run.

@@ -156,7 +156,8 @@ impl Redact {
         }
     }
 
-    fn text(&self, text: &mut String) {
+    /// Replaces what is hidden anywhere in `text`.
+    pub fn text(&self, text: &mut String) {
         self.texts.text(text);
     }
 
