@@ -14,8 +14,6 @@ use zerocopy::{FromZeros as _, Immutable, IntoBytes};
 const S: u64 = 1_000_000_000;
 /// Ports that are held at once.
 const LIVE: usize = 100_000;
-/// Processes that take them.
-const PROCESSES: u64 = 2_000;
 
 /// splitmix64: the same records from the same seed.
 struct Dice(u64);
@@ -49,12 +47,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new() -> Self {
+    /// With so many processes that take ports, each as likely as the other.
+    pub(crate) fn new(processes: u64) -> Self {
         let mut dice = Dice(42);
         let names = [
             "nginx", "ceph-osd", "python3", "java", "haproxy", "postgres",
         ];
-        let processes = (0..PROCESSES).map(|n| {
+        let processes = (0..processes).map(|n| {
             let tgid = dice.small::<u32>(4_194_304);
             let mut comm = [0; 16];
             let name = names[dice.small::<usize>(6)].as_bytes();
@@ -95,10 +94,15 @@ impl Host {
         }
     }
 
+    fn process(&mut self) -> Task {
+        let at = self.dice.small::<usize>(self.processes.len() as u64);
+        self.processes[at]
+    }
+
     fn assign(&mut self) -> AssignRecord {
         self.count += 1;
         let header = self.head::<AssignRecord>(RecordKind::ASSIGN, 0);
-        let task = self.processes[self.dice.small::<usize>(PROCESSES)];
+        let task = self.process();
         let mut sock = Sock::new_zeroed();
         sock.sk = 0xffff_8880_0000_0000 + self.dice.below(200_000) * 2432;
         sock.cookie = self.count;
@@ -147,7 +151,7 @@ impl Host {
         self.id += 1;
         let mut failure = FailureRecord::new_zeroed();
         failure.header = self.head::<FailureRecord>(RecordKind::FAILURE, self.id);
-        failure.task = self.processes[self.dice.small::<usize>(PROCESSES)];
+        failure.task = self.process();
         (failure.sock.family, failure.sock.protocol) = (2, 6);
         (failure.sock.state, failure.sock.flags) = (Sock::STATE_CLOSE, Sock::FLAG_FULL);
         (failure.addr.family, failure.addr.port) = (2, holder.sock.port);

@@ -2,10 +2,10 @@
 //! ratios of them.
 //!
 //! ```text
-//! capture-bench generate RECORDS zstd|none FILE   records shaped like real ones, with random ports
-//! capture-bench assigns RECORDS zstd FILE         assignments alone: bytes of each
-//! capture-bench replay FILE                       decode and correlate, nothing told
-//! capture-bench json FILE OUT                     every event as NDJSON
+//! capture-bench generate RECORDS PROCESSES zstd|none FILE   records shaped like real ones, with random ports
+//! capture-bench assigns RECORDS PROCESSES zstd FILE         assignments alone: bytes of each
+//! capture-bench replay FILE                                 decode and correlate, nothing told
+//! capture-bench json FILE OUT                               every event as NDJSON
 //! ```
 
 mod host;
@@ -47,8 +47,16 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["generate", records, codec, file] => generate(records.parse()?, codec, file, true),
-        ["assigns", records, codec, file] => generate(records.parse()?, codec, file, false),
+        [
+            what @ ("generate" | "assigns"),
+            records,
+            processes,
+            codec,
+            file,
+        ] => {
+            let host = Host::new(processes.parse()?);
+            generate(host, records.parse()?, codec, file, what == "generate")
+        }
         ["replay", file] => replay(file, None),
         ["json", file, out] => replay(file, Some(out)),
         _ => bail!("see the head of examples/capture-bench.rs"),
@@ -100,14 +108,12 @@ fn header() -> CaptureHeader {
 }
 
 /// Writes `records`; `mixed`: 99 of 100 assign and release, the rest failures with their holders.
-fn generate(records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
+fn generate(mut host: Host, records: u64, codec: &str, file: &str, mixed: bool) -> Result<()> {
     let codec = match codec {
         "zstd" => Codec::Zstd,
         "none" => Codec::None,
         other => bail!("`{other}` is no codec"),
     };
-    // Made before the clock runs: what is measured is the capture, not the generator.
-    let mut host = Host::new();
     let options = WriteOptions {
         path: PathBuf::from(file),
         codec,
